@@ -32,6 +32,8 @@ pub enum MapKind {
 pub enum ProgramKind {
     /// A filter of a socket, which needs no type information and no privilege but CAP_BPF.
     SocketFilter = 1,
+    /// A program at a perf event of a tracepoint (`CONFIG_BPF_EVENTS`).
+    Tracepoint = 5,
     /// A program at a raw tracepoint (Linux 4.17).
     RawTracepoint = 17,
     /// A program that is attached by the kernel's types (Linux 5.5).

@@ -119,6 +119,14 @@ enum lanner_fact {
 	 * for it, marked LANNER_FLAG_UNSELECTED. The header's cgroup is the id of the cgroup v2 among these; a tgid of 0
 	 * means that only this is said. */
 	LANNER_FACT_CGROUPS = 31,
+	/* What a runtime said about a container, as the JSON of Falco's event container. No driver delivers it: recordings
+	 * have events of their own for it, marked LANNER_FLAG_UNSELECTED, with a tgid of 0. */
+	LANNER_FACT_CONTAINER = 32,
+	/* Users of the host, as lines of /etc/passwd. No driver delivers it: recordings begin with events of their own for it,
+	 * marked LANNER_FLAG_UNSELECTED, with a tgid of 0. */
+	LANNER_FACT_USERS = 33,
+	/* The same for groups, as lines of /etc/group. */
+	LANNER_FACT_GROUPS = 34,
 };
 
 /* How much of the memory an attachment holds. */
@@ -178,6 +186,10 @@ enum lanner_layer {
 #define LANNER_FLAG_CREATED 16
 /* The call opened a file that existed before. With neither flag, this is not known. */
 #define LANNER_FLAG_EXISTED 32
+/* What the kernel wrote into a buffer for an address, or for a socket's option, ends where the buffer ends: its size
+ * was seen when the call was entered. Without this flag, the end may be other memory of the program, because the
+ * kernel says how long all would have been. */
+#define LANNER_FLAG_ROOM_SEEN 64
 /* With either flag ret has no meaning. For Event::has. */
 #define LANNER_FLAG_NO_RESULT (LANNER_FLAG_NORETURN | LANNER_FLAG_ENTRY)
 
@@ -303,7 +315,7 @@ struct lanner_file {
 	__u64 inode;
 	/* The device of the file system, major number in the upper 12 of 32 bits, minor number in the lower 20. */
 	__u32 device;
-	/* The file's permissions and type. */
+	/* The file's permissions and type; 0: not known. */
 	__u32 mode;
 	/* The flags that the file was opened with, O_*; all ones: not known. */
 	__u32 flags;

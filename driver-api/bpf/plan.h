@@ -38,6 +38,9 @@
 /* How many conditions the programs have room for. */
 #define LANNER_PREDICATES 256
 
+/* Of how many messages of an array the room for the address is looked at. */
+#define LANNER_ROOMS 16
+
 /* Value of lanner_op.arg: the return value. */
 #define LANNER_ARG_RET 7
 
@@ -76,6 +79,10 @@
 
 /* It has facts about directories of the thread. */
 #define LANNER_PLAN_DIRECTORIES 64
+
+/* It has memory whose length the kernel replaces (lanner_op.is_replaced), or other calls are
+ * made through it that do. How much room the program has is looked at when the call is entered. */
+#define LANNER_PLAN_ROOM 128
 
 /* Without an error. */
 #define LANNER_OUTCOME_OK 1
@@ -180,9 +187,9 @@
 
 /* One thing to fetch.
  *
- * An operation with LANNER_OP_VARIANT fetches nothing itself, and uses four fields in its own way: unit is the id of the
+ * An operation with LANNER_OP_VARIANT fetches nothing itself, and uses five fields in its own way: unit is the id of the
  * variant; len_arg is the register of the first selector, and limit the bits of it that count; add is the register of
- * the second selector, or LANNER_ARG_RET. */
+ * the second selector, or LANNER_ARG_RET; entries is one more than the register of a length that the kernel replaces. */
 struct lanner_op {
 	/* One of LANNER_OP_*; 0: none. */
 	__u8 code;

@@ -19,8 +19,11 @@ pub struct Host {
     pub btf: bool,
     /// A file with the kernel's types that the user has named, for kernels that do not have their own.
     pub btf_file: Option<PathBuf>,
-    /// Mount point of tracefs, if it can be read.
-    pub tracefs: Option<PathBuf>,
+    /// Whether lanner can make a BPF map and load a program for tracepoints (bpf(2)). Not tried without the capabilities
+    /// for it, which the initial user namespace alone can give.
+    pub bpf: Trial,
+    /// Whether lanner can open a perf event for the output of programs on a CPU (perf_event_open(2)).
+    pub perf_events: Trial,
     /// The kernel has no raw tracepoints (Linux 4.17). Also false if that was not tried, or lanner may not load programs to
     /// find out.
     pub lacks_raw_tracepoints: bool,
@@ -28,8 +31,6 @@ pub struct Host {
     pub no_tracefs: Option<String>,
     /// `kernel.perf_event_paranoid`.
     pub perf_event_paranoid: Option<i64>,
-    /// `kernel.unprivileged_bpf_disabled`.
-    pub unprivileged_bpf_disabled: Option<i64>,
     /// The hard limit RLIMIT_MEMLOCK in bytes. None: it is unlimited, or lanner may raise it.
     pub locked_memory: Option<u64>,
     /// The kernel counts BPF memory against that limit, as kernels before 5.11 do.

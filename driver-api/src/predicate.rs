@@ -221,6 +221,11 @@ impl Predicate {
             })
             .collect();
         let mut kept = united(&clauses);
+        while kept.len() > CLAUSES
+            && let Some(fewer) = merged(&kept)
+        {
+            kept = united(&fewer);
+        }
         if kept.len() > CLAUSES {
             let outcomes: Vec<Clause> = kept.iter().map(|one| Clause::of(one.outcome)).collect();
             kept = united(&outcomes);
@@ -360,6 +365,39 @@ fn united(clauses: &[Clause]) -> Vec<Clause> {
         .filter(|clause| !covered(clause))
         .copied()
         .collect()
+}
+
+/// The most bits by which the values of two clauses may differ that become one.
+const MERGED_BITS: u32 = 4;
+
+/// One clause less: the two whose values differ by the fewest bits become one, in which these bits may have any value. None:
+/// there are no two that are alike.
+fn merged(clauses: &[Clause]) -> Option<Vec<Clause>> {
+    let mut best: Option<(u32, usize, usize, ArgTest)> = None;
+    for (at, one) in clauses.iter().enumerate() {
+        for (behind, other) in clauses.iter().enumerate().skip(at + 1) {
+            let ([Some(a), None], [Some(b), None]) = (one.tests, other.tests) else {
+                continue;
+            };
+            let alike = one.outcome == other.outcome && (a.param, a.mask) == (b.param, b.mask);
+            if !(alike && a.equal && b.equal) {
+                continue;
+            }
+            let mask = a.mask & !(a.value ^ b.value);
+            let bits = (a.mask & !mask).count_ones();
+            // of a few bits, too little would be left
+            let merges = bits <= MERGED_BITS && a.mask.count_ones() > 2 * MERGED_BITS;
+            if merges && best.is_none_or(|(fewest, ..)| bits < fewest) {
+                let value = a.value & mask;
+                best = Some((bits, at, behind, ArgTest { mask, value, ..a }));
+            }
+        }
+    }
+    let (_, at, behind, test) = best?;
+    let mut fewer = clauses.to_vec();
+    fewer.remove(behind);
+    fewer[at].tests[0] = Some(test);
+    Some(fewer)
 }
 
 /// Whether a predicate can leave out events of a call. It cannot for

@@ -73,6 +73,36 @@ fn more_than_fits_becomes_weaker() {
 }
 
 #[test]
+fn of_too_many_values_those_that_are_most_alike_become_one() {
+    let ioctl = call("ioctl");
+    let value = |value| {
+        Clause::test(ArgTest {
+            param: 1,
+            mask: 0xffff_ffff,
+            value,
+            equal: true,
+        })
+    };
+    let five = [0x8901, 0x8902, 0x540e, 0x5422, 0x4018_2103].map(value);
+    let predicate = Predicate::of(ioctl, &five).unwrap();
+    let wants = |request| {
+        let made = Made {
+            abi: Abi::NATIVE,
+            nr: ioctl.number(Abi::NATIVE).unwrap(),
+            args: &[0, request, 0, 0, 0, 0],
+            result: Some(0),
+        };
+        predicate.holds(ioctl, &made)
+    };
+    for request in [0x8901, 0x8902, 0x540e, 0x5422, 0x4018_2103] {
+        assert!(wants(request), "{request:#x}");
+    }
+    // the first two are alike, and two bits of them may now have any value
+    assert!(wants(0x8900) && wants(0x8903));
+    assert!(!wants(0x8904) && !wants(0x5401) && !wants(0x540f));
+}
+
+#[test]
 fn clauses_with_the_same_tests_become_one() {
     let of = |clauses: &[Clause]| Predicate::of(call("openat"), clauses).unwrap();
     let outcomes = [Outcome::OK, Outcome::REFUSED, Outcome::UNFINISHED].map(Clause::of);

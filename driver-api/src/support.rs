@@ -113,6 +113,15 @@ impl Gap {
         )
     }
 
+    /// Files that the kernel writes without a call of the program.
+    pub fn kernel_files() -> Self {
+        Self::new(
+            "files that the kernel writes itself",
+            "a core dump is written where the process is, with what it had in its memory; no call makes the file",
+            "let kernel.core_pattern name a program or a folder that only root can write to",
+        )
+    }
+
     /// Unix sockets whose path says not where it begins.
     pub fn relative_sockets() -> Self {
         Self::new(

@@ -111,7 +111,7 @@ static __always_inline void run_plan(const struct out *o, const struct lanner_pl
 			choose(o, &plan->op[i], &op);
 		if (!due(o->event->ret, op.when))
 			continue;
-		run_simple(o, &op);
+		run_simple(o, &op, 1);
 	}
 	OPAQUE(pointing);
 	if (parts & VARIANTS && unlikely(pointing < LANNER_PLAN_OPS)) {

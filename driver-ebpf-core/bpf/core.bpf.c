@@ -8,6 +8,7 @@
 #include "event.h"
 #include "plan.h"
 #include "arch.h"
+#include "seen_rooms.h"
 
 /* Programs are attached by the kernel's types or, where it has none (NO_TYPES), by name. */
 #ifdef NO_TYPES
@@ -42,6 +43,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct lanner_multiplexed);
 } multiplexed SEC(".maps");
+
+/* How much room programs have in the calls that they are in, by thread id. Beyond its size, it is not known. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 2048);
+	__type(key, __u32);
+	__type(value, struct seen_rooms);
+} rooms SEC(".maps");
 
 /* The chunk (struct out) of programs that capture argument vectors. */
 #define VECTOR_CHUNK 8448
@@ -138,6 +147,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 		emit_call(CALL(abi, open, nr, ret), args, plan, task, call, GATHERED | FACTS | VARIANTS);
 	else
 		emit_call(CALL(abi, flags | open, nr, ret), args, plan, task, NULL, 0);
+	if (unlikely(plan->flags & LANNER_PLAN_ROOM))
+		forget_rooms();
 	return 0;
 }
 
@@ -234,6 +245,7 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 	}
 	deliver_kept(call, task, o.event->ret);
 	bpf_map_delete_elem(&execs, &tid);
+	forget_rooms();
 	return 0;
 }
 
@@ -246,11 +258,13 @@ TRACEPOINT(sys_enter) int sys_enter(__u64 *ctx)
 	__u8 abi = ABI_OF(PLAIN, regs, task, nr);
 	struct lanner_plan *plan = plan_of(abi, nr);
 
-	if (!plan || !(plan->flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)))
+	if (!plan || !(plan->flags & (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC | LANNER_PLAN_ROOM)))
 		return 0;
 	READ_ARGS(PLAIN, regs, abi, args);
 	if (plan->flags & LANNER_PLAN_EXEC)
 		exec_entered(args, nr, abi, task, plan);
+	else if (plan->flags & LANNER_PLAN_ROOM)
+		room_entered(args, nr, abi, task, plan);
 	else
 		end_entered(args, nr, abi, task, plan);
 	return 0;

@@ -284,8 +284,10 @@ static __always_inline void op_directory(const struct out *o, const struct lanne
 	dentry = FOLLOW(fs, pwd.dentry);
 	if (op->code == LANNER_OP_BASE) {
 		__s64 fd = op->len_arg == LANNER_ARG_RET ? AT_FDCWD : (int)arg_at(o, op->len_arg);
+		__u64 path = arg_at(o, op->arg);
 
-		if (READ_USER(&first, 1, USER(arg_at(o, op->arg))) != 0)
+		/* without a path, a call is about what its descriptor refers to (utimensat(2)) */
+		if ((path || op->len_arg == LANNER_ARG_RET) && READ_USER(&first, 1, USER(path)) != 0)
 			return;
 		if (first != '/' && fd != AT_FDCWD) {
 			struct file *file = file_of(task, fd);
@@ -441,6 +443,9 @@ static __always_inline __u64 ns_of(struct timespec64 *at)
 	return time[0] * NS_PER_S + time[1];
 }
 
+/* Without I_CTIME_QUERIED (include/linux/fs.h, since Linux 6.13), which is no part of the nanoseconds of a ctime. */
+#define NSEC_MASK 0x7fffffffu
+
 /* The time `which` (ctime, mtime) of an inode, in whichever form this kernel has it. */
 #define NS_OF_INODE(inode, which)                                                                                      \
 	({                                                                                                             \
@@ -449,7 +454,8 @@ static __always_inline __u64 ns_of(struct timespec64 *at)
 		struct inode___split *split_ = (void *)inode;                                                          \
 		__u64 ns_ = 0;                                                                                         \
 		if (FIELD_EXISTS(split_->i_##which##_sec))                                                             \
-			ns_ = READ_FIELD(split_, i_##which##_sec) * NS_PER_S + READ_FIELD(split_, i_##which##_nsec);   \
+			ns_ = READ_FIELD(split_, i_##which##_sec) * NS_PER_S +                                         \
+			      (READ_FIELD(split_, i_##which##_nsec) & NSEC_MASK);                                      \
 		else if (FIELD_EXISTS(hidden_->__i_##which))                                                           \
 			ns_ = ns_of(&hidden_->__i_##which);                                                            \
 		else if (FIELD_EXISTS(times_->i_##which))                                                              \

@@ -212,6 +212,7 @@ static __always_inline int ended(__u64 *ctx, int copy)
 			registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_NORETURN);
 #endif
 		bpf_map_delete_elem(&execs, &tid);
+		bpf_map_delete_elem(&rooms, &tid);
 		emit_plain(task, LANNER_KIND_EXIT, 0, KNOWN(task, exit_code), 0, 0);
 	}
 	if (settings.tree)

@@ -14,6 +14,8 @@ use driver_ebpf::follow::Followed;
 use driver_ebpf::missed::Missed;
 use libbpf_rs::{Link, Object};
 
+use crate::entry::Rooms;
+use crate::libbpf::LibbpfError;
 use crate::maps::Maps;
 use crate::ring::Rings;
 
@@ -21,6 +23,7 @@ use crate::ring::Rings;
 pub(crate) struct RingSource {
     // dropped first: detaches the programs, so that nothing is captured any more
     pub(crate) links: Vec<Link>,
+    pub(crate) rooms: Rooms,
     pub(crate) missed: Missed,
     pub(crate) rings: Rings,
     pub(crate) maps: Maps,
@@ -78,6 +81,10 @@ impl Source for RingSource {
     }
 
     fn select(&mut self, selection: &Selection, limits: &Limits) -> Result<(), Cause> {
+        let calls = selection.with_multiplexers();
+        self.rooms
+            .attach(&self.object, calls.calls(), &mut self.links)
+            .map_err(|error| Cause::from(LibbpfError::from(error)))?;
         self.maps.select(selection, limits).map_err(Cause::from)
     }
 }

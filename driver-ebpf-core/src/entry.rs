@@ -1,12 +1,12 @@
-//! How the entry of exec and of calls that do not return is seen. Programs at the functions of these calls cost all other
-//! calls nothing. Where programs cannot be attached to functions, the scheduler's tracepoints or `sys_enter`, which every
-//! call passes, show the entry.
+//! How the entry of exec, of calls that do not return, and of calls that replace the size of a buffer is seen. Programs at
+//! the functions of these calls cost all other calls nothing. Where programs cannot be attached to functions, the
+//! scheduler's tracepoints or `sys_enter`, which every call passes, show the entry.
 
 use driver_api::event::Abi;
 use driver_api::plan::{Plan, flag};
-use driver_api::request::Limits;
-use driver_api::table::SYSCALLS;
-use libbpf_rs::{OpenObject, OpenProgramMut};
+use driver_api::request::{Limits, SyscallSet};
+use driver_api::table::{SYSCALLS, Syscall};
+use libbpf_rs::{Link, Object, OpenObject, OpenProgramMut};
 
 /// A way to see entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ const KINDS: [(&str, u8); 2] = [
     ("exec_entered_", flag::EXEC),
     ("end_entered_", flag::NORETURN),
 ];
+/// The same for the calls that replace the size of a buffer.
+const ROOM: &str = "room_entered_";
 const SCHEDULER: &str = "exec_prepared";
 const TRACEPOINT: &str = "sys_enter";
 
@@ -57,14 +59,13 @@ pub(crate) enum EntryError {
 /// # Errors
 ///
 /// A call has no program, or no function.
-pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), EntryError> {
+pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<Rooms, EntryError> {
     let mut programs: Vec<(String, OpenProgramMut<'_>)> = open
         .progs_mut()
         .map(|program| (program.name().to_string_lossy().into_owned(), program))
         .collect();
     for (name, program) in &mut programs {
-        let of_function = KINDS.iter().any(|(start, _)| name.starts_with(start));
-        if of_function
+        if is_for_function(name)
             || (name == TRACEPOINT && entry != Entry::Tracepoint)
             || (name == SCHEDULER && entry != Entry::Scheduler)
         {
@@ -72,37 +73,128 @@ pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<(), EntryEr
         }
     }
     if entry != Entry::Functions {
-        return Ok(());
+        return Ok(Rooms {
+            seen: entry == Entry::Tracepoint,
+            waiting: Vec::new(),
+        });
     }
     for (start, kind) in KINDS {
         let mut free = programs
             .iter_mut()
             .filter(|(name, _)| name.starts_with(start));
-        for call in names(kind) {
+        for call in SYSCALLS.iter().filter(|call| has(call, Abi::NATIVE, kind)) {
             for &prefixes in PREFIXES {
                 let Some((_, program)) = free.next() else {
-                    return Err(EntryError::NoProgram { call });
+                    return Err(EntryError::NoProgram { call: call.name });
                 };
-                let mut found = prefixes.iter().filter_map(|prefix| {
-                    let function = Some(format!("{prefix}{call}"));
-                    program.set_attach_target(0, function).ok()
-                });
-                if found.next().is_some() {
-                    program.set_autoload(true);
-                } else if prefixes == PREFIXES[0] {
-                    return Err(EntryError::NoFunction { call });
+                if !set_target(program, prefixes, call.name) && prefixes == PREFIXES[0] {
+                    return Err(EntryError::NoFunction { call: call.name });
                 }
             }
         }
     }
-    Ok(())
+    let mut rooms = Rooms {
+        seen: true,
+        waiting: Vec::new(),
+    };
+    let mut free = programs
+        .iter_mut()
+        .filter(|(name, _)| name.starts_with(ROOM))
+        .peekable();
+    for call in SYSCALLS.iter() {
+        let abis = [Abi::NATIVE, Abi::COMPAT].map(|abi| has(call, abi, flag::ROOM));
+        let rows = PREFIXES.iter().enumerate().filter(|(row, _)| match *row {
+            0 => abis[0],
+            row if row + 1 == PREFIXES.len() => abis[1],
+            _ => abis.contains(&true),
+        });
+        for (row, prefixes) in rows {
+            let Some((name, program)) = free.peek_mut() else {
+                return Err(EntryError::NoProgram { call: call.name });
+            };
+            if set_target(program, prefixes, call.name) {
+                rooms.waiting.push((name.clone(), call));
+                free.next();
+            } else if row == 0 {
+                // a kernel may be without sockets
+                tracing::debug!(
+                    "the kernel's types have no function for the call {}",
+                    call.name
+                );
+                rooms.seen = false;
+            }
+        }
+    }
+    Ok(rooms)
 }
 
-/// The names of the calls that have a flag in their plan.
-fn names(flag: u8) -> impl Iterator<Item = &'static str> {
-    SYSCALLS.iter().filter_map(move |call| {
-        let nr = call.number(Abi::NATIVE)?;
-        let plan = Plan::of(call, Abi::NATIVE, nr, &Limits::default());
-        (plan.flags & flag != 0).then_some(call.name)
-    })
+/// Whether a program is for a function.
+pub(crate) fn is_for_function(program: &str) -> bool {
+    program.starts_with(ROOM) || KINDS.iter().any(|(start, _)| program.starts_with(start))
+}
+
+/// Gives a program the first function of a call that the kernel has. False: it has none. A function that 32-bit programs
+/// alone have says so in its name, if the call has a time (`recvmmsg` in `arch/x86/entry/syscalls/syscall_32.tbl`).
+fn set_target(program: &mut OpenProgramMut<'_>, prefixes: &[&str], call: &str) -> bool {
+    let endings = if prefixes == PREFIXES[0] {
+        &[""][..]
+    } else {
+        &["_time32", ""][..]
+    };
+    let names = endings.iter().flat_map(|ending| {
+        let all = prefixes.iter();
+        all.map(move |prefix| format!("{prefix}{call}{ending}"))
+    });
+    let mut found = names.filter_map(|name| program.set_attach_target(0, Some(name)).ok());
+    let has_one = found.next().is_some();
+    if has_one {
+        program.set_autoload(true);
+    }
+    has_one
+}
+
+/// Whether a call has a flag in its plan for an ABI.
+fn has(call: &Syscall, abi: Abi, flag: u8) -> bool {
+    let number = call.number(abi);
+    number.is_some_and(|nr| Plan::of(call, abi, nr, &Limits::default()).flags & flag != 0)
+}
+
+/// The programs at the functions of calls that replace the size of a buffer. They are attached when a selection has these
+/// calls.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    /// The sizes are seen.
+    pub(crate) seen: bool,
+    /// The names of the programs that are not attached, each with its call.
+    waiting: Vec<(String, &'static Syscall)>,
+}
+
+impl Rooms {
+    /// Whether a program is one of these.
+    pub(crate) fn has(program: &str) -> bool {
+        program.starts_with(ROOM)
+    }
+
+    /// Attaches the programs for these calls.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses one.
+    pub(crate) fn attach(
+        &mut self,
+        object: &Object,
+        calls: &SyscallSet,
+        links: &mut Vec<Link>,
+    ) -> libbpf_rs::Result<()> {
+        let selected = self
+            .waiting
+            .extract_if(.., |(_, call)| calls.contains(call));
+        for (name, _) in selected {
+            let mut programs = object.progs_mut();
+            if let Some(program) = programs.find(|program| program.name() == name.as_str()) {
+                links.push(program.attach()?);
+            }
+        }
+        Ok(())
+    }
 }

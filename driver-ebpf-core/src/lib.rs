@@ -35,7 +35,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
 use driver_api::support::{Gap, Place, Serves, Support, Tested};
-use driver_ebpf::gaps;
+use driver_ebpf::{gaps, trial};
 
 /// The driver's name.
 const NAME: &str = "ebpf-core";
@@ -86,6 +86,10 @@ impl Driver for Core {
         gaps::capabilities_to_open(host)
     }
 
+    fn try_out(&self, host: &mut Host) {
+        trial::try_out(host);
+    }
+
     fn probe(&self, host: &Host) -> Support {
         let mut missing = gaps::missing(host);
         if !host.btf && host.btf_file.is_none() {
@@ -110,7 +114,10 @@ impl Driver for Core {
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
-        if let Support::Unusable(gaps) = self.probe(host) {
+        // if nothing was tried yet, it is now, so that the reasons equal those of `lanner drivers`
+        let mut host = host.clone();
+        self.try_out(&mut host);
+        if let Support::Unusable(gaps) = self.probe(&host) {
             return Err(OpenError::Unusable { driver: NAME, gaps });
         }
         let (capture, gaps) = load::open(request, host.btf, host.btf_file.as_deref())?;

@@ -80,6 +80,7 @@ fn capture(
         maps,
         links,
         operations,
+        rooms,
     } = running;
     let rings = Rings::new(
         layout,
@@ -95,8 +96,10 @@ fn capture(
     for program in object.progs().filter(|program| program.autoload()) {
         missed.watch(&program.name().to_string_lossy(), program.as_fd());
     }
+    let sees_rooms = rooms.seen;
     let source = RingSource {
         links,
+        rooms,
         missed,
         rings,
         maps,
@@ -107,6 +110,9 @@ fn capture(
     let mut gaps = refused.gaps();
     if !operations {
         gaps.extend(gaps::operations());
+    }
+    if !sees_rooms {
+        gaps.push(gaps::rooms());
     }
     gaps.extend(own::gap());
     Ok((capture, gaps))
@@ -164,7 +170,7 @@ mod tests {
     use driver_api::event::Kind;
     use driver_api::request::{Limits, SyscallSet};
     use driver_ebpf::packed::Packed;
-    use test_support::{is_root, skipped};
+    use test_support::{is_root, lacking, skipped};
 
     use super::*;
     use crate::features::Features;
@@ -266,7 +272,7 @@ mod tests {
             return;
         }
         if !Features::of_kernel().may_goto {
-            println!("skipped: this kernel does not preempt programs at tracepoints");
+            lacking("preemption of programs at tracepoints");
             return;
         }
         let without_first = || Refused::hiding(&["process_fork", "process_exec", "process_exit"]);

@@ -12,7 +12,7 @@ use libbpf_rs::{Link, Object, ObjectBuilder, OpenObject};
 use zerocopy::IntoBytes;
 
 use crate::NAME;
-use crate::entry::{self, Entry};
+use crate::entry::{self, Entry, Rooms};
 use crate::layout::{Settings, Tail};
 use crate::libbpf::{LibbpfError, failed, printed};
 use crate::maps::{self, Maps};
@@ -37,6 +37,7 @@ pub(crate) struct Running {
     pub(crate) links: Vec<Link>,
     /// Operations of io_uring are captured.
     pub(crate) operations: bool,
+    pub(crate) rooms: Rooms,
 }
 
 /// Why the programs of an object do not run.
@@ -79,7 +80,7 @@ pub(crate) fn start(
         .open_memory(&object)
         .map_err(failed("read its own BPF object"))?;
     prepare_maps(&mut open, &request.target, layout, way.entry)?;
-    entry::prepare(&mut open, way.entry)
+    let mut rooms = entry::prepare(&mut open, way.entry)
         .map_err(OpenError::failed(NAME, "attach to the functions of calls"))?;
     for mut program in open.progs_mut() {
         if refused.has(&program.name().to_string_lossy()) {
@@ -99,12 +100,17 @@ pub(crate) fn start(
     maps.select(&interrupted::watched(&request.selection), &request.limits)
         .map_err(OpenError::failed(NAME, "select the calls"))?;
     chain(&object, &maps)?;
-    let (links, operations) = attach(&object)?;
+    let (mut links, operations) = attach(&object)?;
+    let calls = request.selection.with_multiplexers();
+    rooms
+        .attach(&object, calls.calls(), &mut links)
+        .map_err(failed("attach to the functions of calls"))?;
     Ok(Running {
         object,
         maps,
         links,
         operations,
+        rooms,
     })
 }
 
@@ -158,13 +164,13 @@ fn chain(object: &Object, maps: &Maps) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Attaches every program but those of [`TAILS`]. Returns also whether one of [`SUBMITTED`] is attached.
+/// Attaches every program but those of [`TAILS`] and [`Rooms`]. Returns also whether one of [`SUBMITTED`] is attached.
 fn attach(object: &Object) -> Result<(Vec<Link>, bool), StartError> {
     let mut links = Vec::new();
     let mut operations = false;
     for program in object.progs_mut().filter(|program| program.autoload()) {
         let name = program.name().to_string_lossy().into_owned();
-        if TAILS.iter().any(|(_, tail)| *tail == name) {
+        if TAILS.iter().any(|(_, tail)| *tail == name) || Rooms::has(&name) {
             continue;
         }
         let submitted = SUBMITTED.contains(&name.as_str());

@@ -1,7 +1,8 @@
 //! The ways to capture on this kernel: which of the objects, and how entries of calls are seen. They are tried in order.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use driver_ebpf::packed::Packed;
@@ -83,6 +84,9 @@ pub(crate) enum TypesError {
     /// Its BTF is damaged, or an ELF file has none.
     #[error("{} holds no whole BTF: {reason}{REMEDY}", path.display())]
     Damaged { path: PathBuf, reason: String },
+    /// It is larger than a file of types can sensibly be.
+    #[error("{} has more than {most} bytes, the most that is read of a file of types{REMEDY}", path.display())]
+    TooLarge { path: PathBuf, most: u64 },
     /// They are the types of something else.
     #[error("the types in {} are not those of a kernel: there is no task_struct{REMEDY}", path.display())]
     OfOther { path: PathBuf },
@@ -94,14 +98,36 @@ const REMEDY: &str = "; name a file of the running kernel, such as one of https:
 ///
 /// # Errors
 ///
-/// The file cannot be read, or has another format.
+/// The file cannot be read, has another format, or is too large: libbpf reads all of it into memory.
 pub(crate) fn check_types(file: &Path) -> Result<(), TypesError> {
     const BTF_MAGIC: u16 = 0xeb9f;
+    /// The types of a kernel with everything take about 20 MB.
+    const MOST: u64 = 256 << 20;
+    /// A kernel with its debug information: libbpf reads the section with types alone.
+    const MOST_OF_ELF: u64 = 4 << 30;
     let mut magic = [0; 4];
     let path = file.to_owned();
-    match File::open(file).and_then(|mut file| file.read_exact(&mut magic)) {
-        Ok(()) if magic == *b"\x7fELF" || magic[..2] == BTF_MAGIC.to_ne_bytes() => {}
-        Ok(()) => return Err(TypesError::Format { path }),
+    // Reading some files of /proc waits for something to happen.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open(file);
+    let looked = opened.and_then(|mut file| {
+        file.read_exact(&mut magic)?;
+        Ok(file.metadata()?.len())
+    });
+    match looked {
+        Ok(len) if magic == *b"\x7fELF" || magic[..2] == BTF_MAGIC.to_ne_bytes() => {
+            let most = if magic == *b"\x7fELF" {
+                MOST_OF_ELF
+            } else {
+                MOST
+            };
+            if len > most {
+                return Err(TypesError::TooLarge { path, most });
+            }
+        }
+        Ok(_) => return Err(TypesError::Format { path }),
         Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
             return Err(TypesError::Format { path });
         }

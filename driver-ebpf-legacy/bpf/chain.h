@@ -18,6 +18,7 @@ enum tail {
 	TAIL_END = 18,
 	TAIL_MULTIPLEXED = 19, /* a call that was made through another one */
 	TAIL_PREDICATE = 20,   /* a call whose arguments must fulfil a condition */
+	TAIL_ROOM = 22,	       /* the entry of a call that replaces the size of a buffer */
 };
 
 /*

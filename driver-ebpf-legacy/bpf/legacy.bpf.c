@@ -45,6 +45,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 
 /* CGROUP_ID is not defined, because its helper came with Linux 4.18 */
 #include "legacy_layout.h"
+#include "seen_rooms.h"
 #include "maps.h"
 #include "ops.h"
 #include "multiplexed.h"
@@ -64,7 +65,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define SIMPLE_HERE 3
 
 /* Calls whose entry matters. */
-#define ENTRIES (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC)
+#define ENTRIES (LANNER_PLAN_NORETURN | LANNER_PLAN_EXEC | LANNER_PLAN_ROOM)
 
 /* A call that is to be captured. */
 struct captured_call {
@@ -120,8 +121,8 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct capt
 
 		if (more || i >= plan->ops || !due(o.event->ret, op->when))
 			continue;
-		if (op->code == LANNER_OP_STR || op->code == LANNER_OP_BYTES) {
-			run_simple(&o, op);
+		if (op->code == LANNER_OP_STR || (op->code == LANNER_OP_BYTES && !is_replaced(op))) {
+			run_simple(&o, op, 0);
 			slot->at = i + 1;
 			continue;
 		}
@@ -255,7 +256,9 @@ static __always_inline void on_entry(void *ctx, void *chain, const struct offset
 	}
 	if (!is_captured(set, id))
 		return;
-	if (which & LANNER_PLAN_EXEC && flags & LANNER_PLAN_EXEC) {
+	if (flags & LANNER_PLAN_ROOM) {
+		bpf_tail_call(ctx, chain, TAIL_ROOM);
+	} else if (which & LANNER_PLAN_EXEC && flags & LANNER_PLAN_EXEC) {
 		/* an earlier exec may never have returned, or a tracer may have changed its number */
 		release_exec(find_exec(tid));
 		begin_call(ctx, chain,
@@ -473,6 +476,7 @@ TAIL(process_exit)
 		return;
 	if (is_captured(set, id)) {
 		release_exec(find_exec(tid));
+		forget_rooms();
 		if (off->have & HAVE_EXIT)
 			code = (int)read_u32(bpf_get_current_task(), off->task_exit_code);
 		if (set->late)

@@ -49,6 +49,8 @@ MAP(multiplexed, HASH, 4, sizeof(struct lanner_multiplexed), 2 * LANNER_MULTIPLE
 MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op), 4096);
 /* The pointers in structures that are followed: two for each structure, the second one for 32-bit pointers. */
 MAP(pointers, ARRAY, 4, sizeof(struct lanner_pointers), 2 * LANNER_POINTING);
+/* How much room programs have in the calls that they are in, by thread id. Beyond its size, it is not known. */
+MAP(rooms, HASH, 4, sizeof(struct seen_rooms), 2048);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);
 /* Lost events, by cause. Those that found the perf buffer full are counted by the buffer, too. */

@@ -6,7 +6,9 @@
 /* A string or bytes, and if these are a structure, what its pointers point to. */
 static __always_inline void simple(void *ctx, void *chain, const struct out *o, struct slot *slot)
 {
-	run_simple(o, &slot->op);
+	run_simple(o, &slot->op, 1);
+	if (is_replaced(&slot->op))
+		forget_rooms();
 	if (slot->op.code == LANNER_OP_BYTES && slot->op.entries)
 		bpf_tail_call(ctx, chain, LANNER_OP_POINTED);
 	next(ctx, chain, slot);
@@ -69,7 +71,7 @@ static __always_inline void gather(void *ctx, void *chain, int message)
 
 		ptr = arg_at(&o, slot->op.arg);
 		if (message)
-			op_msg(&o, slot->op.what, 0, ptr, g);
+			op_msg(&o, slot->op.what, 0, ptr, g), forget_rooms();
 		else
 			op_iov(&o, slot->op.what, 0, ptr, g);
 	}
@@ -97,6 +99,7 @@ TAIL(op_messages)
 		bpf_tail_call(ctx, chain, LANNER_OP_MMSG);
 		incomplete(&o);
 	}
+	forget_rooms();
 	next(ctx, chain, slot);
 }
 
@@ -184,6 +187,48 @@ TAIL(op_pointed)
 	next(ctx, chain, slot);
 }
 
+/* Keeps how much room a call has that was entered, if it is selected and has some. */
+static __always_inline void keep_rooms_of(const struct entered *call, __u32 key, __u64 word)
+{
+	const struct lanner_plan *plan = bpf_map_lookup_elem(&plans, &key);
+
+	if (plan && plan->flags & LANNER_PLAN_SELECTED && plan->flags & LANNER_PLAN_ROOM)
+		keep_rooms(call, plan, word);
+}
+
+/* The entry of a call that replaces the size of a buffer: how much room the program has is kept until it returns. */
+ENTRY_TAIL(room_entered)
+{
+	const struct offsets *off = get_offsets();
+	struct lanner_event call; /* for its arguments alone */
+	struct entered of = {.args = call.args};
+	const struct lanner_plan *plan;
+	struct regs regs;
+	__u64 nr, word;
+	__u32 key;
+	__u8 abi;
+
+	if (!off || !read_regs(&regs, regs_of_task(off)))
+		return;
+	nr = NR_OF(&regs);
+	abi = abi_of(off, &regs);
+	word = 8 - 4 * is_narrow(abi, nr);
+	read_args(&regs, abi, &call);
+	key = plan_key(abi, nr);
+	plan = bpf_map_lookup_elem(&plans, &key);
+	if (!plan)
+		return;
+	/* Twice, because old verifiers forget that a pointer on the stack is NULL. */
+	if (plan->flags & LANNER_PLAN_MULTIPLEXER) {
+		of.through = meant(PLAIN_NR(nr), call.args[0]);
+		if (of.through)
+			keep_rooms_of(&of, plan_of_meant(of.through), word);
+		return;
+	}
+	of.through = NULL;
+	keep_rooms_of(&of, key, word);
+}
+
 static __always_inline __s64 fd_of(const struct out *o, const struct lanner_op *op)
 {
 	return op->arg == LANNER_ARG_RET ? o->event->ret : (__s64)(int)arg_at(o, op->arg);
@@ -237,8 +282,10 @@ TAIL(op_directory)
 	what = slot->op.what;
 	if (slot->op.code == LANNER_OP_BASE) {
 		__s64 fd = slot->op.len_arg == LANNER_ARG_RET ? AT_FDCWD : (__s64)(int)arg_at(&o, slot->op.len_arg);
+		__u64 said = arg_at(&o, slot->op.arg);
 
-		if (READ_USER(&first, 1, USER(arg_at(&o, slot->op.arg))) != 0) {
+		/* without a path, a call is about what its descriptor refers to (utimensat(2)) */
+		if ((said || slot->op.len_arg == LANNER_ARG_RET) && READ_USER(&first, 1, USER(said)) != 0) {
 			path = 0;
 		} else if (first != '/' && fd != AT_FDCWD) {
 			path = off->have & HAVE_FD ? file_of(off, task, fd) : 0;

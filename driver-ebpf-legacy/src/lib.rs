@@ -32,10 +32,10 @@ mod sys;
 
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::fix::Fix;
-use driver_api::host::{Host, capability};
+use driver_api::host::{Host, Trial, capability};
 use driver_api::request::Request;
 use driver_api::support::{Gap, Place, Serves, Support, Tested};
-use driver_ebpf::gaps;
+use driver_ebpf::{gaps, trial};
 
 #[doc(hidden)]
 pub use kernel::Feature;
@@ -109,6 +109,10 @@ impl Driver for Legacy {
     }
 
     fn try_out(&self, host: &mut Host) {
+        trial::try_out(host);
+        if host.perf_events == Trial::Untried && host.may_trace_with_bpf() {
+            host.perf_events = load::try_perf_events();
+        }
         if host.may_trace_with_bpf()
             && (self.features.hides(Feature::RawTracepoints) || load::lacks_raw_tracepoints())
         {
@@ -139,22 +143,7 @@ impl Driver for Legacy {
                 .fixed_by(Fix::Capabilities(vec![capability::DAC_READ_SEARCH])),
             );
         }
-        if host.perf_event_paranoid.is_some_and(|level| level > 2)
-            && !host.has(capability::SYS_ADMIN)
-        {
-            let gap = Gap::new(
-                "opening perf buffers",
-                "kernel.perf_event_paranoid is 3 or more, which CAP_PERFMON alone does not pass",
-                "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
-            );
-            missing.push(
-                gap.fixed_by(Fix::Sysctl {
-                    name: "kernel.perf_event_paranoid",
-                    value: "2",
-                })
-                .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
-            );
-        }
+        missing.extend(no_perf_events(host));
         if !missing.is_empty() {
             return Support::Unusable(missing);
         }
@@ -167,6 +156,14 @@ impl Driver for Legacy {
         gaps.push(Gap::program());
         if host.lacks_raw_tracepoints {
             gaps.push(offsets::births_gap());
+        }
+        if gaps::older_than(&host.release, (4, 15)) {
+            gaps.push(Gap::new(
+                "a second capture at the same time",
+                "before Linux 4.15 a tracepoint takes one BPF program: while another lanner captures by this driver, or another \
+                 program has one at raw_syscalls, opening fails",
+                "use Linux 4.15 or later, or the driver ptrace",
+            ));
         }
         if gaps::older_than(&host.release, (4, 19)) {
             gaps.push(offsets::created_gap());
@@ -205,10 +202,55 @@ impl Driver for Legacy {
         // `lanner drivers`.
         let mut host = host.clone();
         self.try_out(&mut host);
-        if let Support::Unusable(gaps) = self.probe(&host) {
-            return Err(OpenError::Unusable { driver: NAME, gaps });
+        let known = match self.probe(&host) {
+            Support::Usable(gaps) => gaps,
+            Support::Unusable(gaps) => return Err(OpenError::Unusable { driver: NAME, gaps }),
+        };
+        let mut opened = load::open(self.features, request)?;
+        // the same gap in the same words: the search does not know why it did not find a thing
+        for gap in &mut opened.gaps {
+            if let Some(known) = known.iter().find(|known| known.what == gap.what) {
+                gap.clone_from(known);
+            }
         }
-        load::open(self.features, request)
+        Ok(opened)
+    }
+}
+
+/// The gap of a host where no perf event can be opened.
+fn no_perf_events(host: &Host) -> Option<Gap> {
+    const WHAT: &str = "opening perf buffers";
+    // kernels of Debian and Ubuntu then refuse; others know no level above 2
+    let paranoid =
+        host.perf_event_paranoid.is_some_and(|level| level > 2) && !host.has(capability::SYS_ADMIN);
+    match host.perf_events {
+        Trial::Works => None,
+        Trial::Untried | Trial::Refused(_) if paranoid => {
+            let gap = Gap::new(
+                WHAT,
+                "kernel.perf_event_paranoid is 3 or more, which CAP_PERFMON alone does not pass",
+                "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
+            );
+            Some(
+                gap.fixed_by(Fix::Sysctl {
+                    name: "kernel.perf_event_paranoid",
+                    value: "2",
+                })
+                .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
+            )
+        }
+        Trial::Untried => None,
+        // for the same reason
+        Trial::Refused(_) if matches!(host.bpf, Trial::Refused(_)) => None,
+        Trial::Refused(errno) => Some(Gap::new(
+            WHAT,
+            format!(
+                "perf_event_open(2) is refused: a seccomp profile or a security module forbids it, or the kernel has no perf \
+                 events ({})",
+                std::io::Error::from_raw_os_error(errno)
+            ),
+            "allow the call perf_event_open in the container's profile, or use a kernel with CONFIG_PERF_EVENTS",
+        )),
     }
 }
 
@@ -245,18 +287,20 @@ mod tests {
         }
     }
 
+    /// Whether a kernel of this release has a gap of this name.
+    fn has_gap(release: &str, what: &str) -> bool {
+        let host = Host {
+            capabilities: u64::MAX,
+            release: release.to_owned(),
+            ..Host::default()
+        };
+        let support = LEGACY.probe(&host);
+        support.gaps().iter().any(|gap| gap.what == what)
+    }
+
     #[test]
     fn kernels_with_rings_and_without_their_tracepoint_are_named() {
-        let named = |release: &str| {
-            let host = Host {
-                capabilities: u64::MAX,
-                release: release.to_owned(),
-                ..Host::default()
-            };
-            let support = LEGACY.probe(&host);
-            let mut gaps = support.gaps().iter();
-            gaps.any(|gap| gap.what == Gap::OPERATIONS)
-        };
+        let named = |release| has_gap(release, Gap::OPERATIONS);
         for (release, expected) in [
             ("4.19.79", false),
             ("5.0.21", false),
@@ -271,21 +315,16 @@ mod tests {
 
     #[test]
     fn kernels_before_4_19_do_not_say_that_an_open_has_created_its_file() {
-        let named = |release: &str| {
-            let host = Host {
-                capabilities: u64::MAX,
-                release: release.to_owned(),
-                ..Host::default()
-            };
-            let what = offsets::created_gap().what;
-            LEGACY
-                .probe(&host)
-                .gaps()
-                .iter()
-                .any(|gap| gap.what == what)
-        };
+        let named = |release| has_gap(release, &offsets::created_gap().what);
         assert!(named("4.14.67") && named("4.18.0-553.el8"));
         assert!(!named("4.19.79") && !named("6.18.5"));
+    }
+
+    #[test]
+    fn kernels_before_4_15_take_one_capture_at_a_time() {
+        let named = |release| has_gap(release, "a second capture at the same time");
+        assert!(named("4.14.67"));
+        assert!(!named("4.15.1") && !named("6.18.5"));
     }
 
     #[test]
@@ -297,6 +336,10 @@ mod tests {
             locked_memory,
             ..Host::default()
         };
+        let tried = |paranoid, perf_events| Host {
+            perf_events,
+            ..host(paranoid, None, 0)
+        };
         let few = Some(8 << 20);
         for (host, usable, smaller) in [
             (host(2, None, 0), true, false),
@@ -305,6 +348,10 @@ mod tests {
             (host(2, few, 1 << capability::IPC_LOCK), true, false),
             (host(3, None, 0), false, false),
             (host(3, None, 1 << capability::SYS_ADMIN), true, false),
+            // what was tried decides
+            (tried(3, Trial::Works), true, false),
+            (tried(3, Trial::Refused(libc::EACCES)), false, false),
+            (tried(2, Trial::Refused(libc::EPERM)), false, false),
         ] {
             let support = LEGACY.probe(&host);
             assert_eq!(support.usable(), usable, "{host:?}");

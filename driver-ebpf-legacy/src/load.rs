@@ -7,12 +7,13 @@ use bpf_syscall::{Attach, Instruction, ProgramKind, load_program};
 use driver_api::driver::{OpenError, Opened};
 use driver_api::error::Chain;
 use driver_api::event::Abi;
+use driver_api::host::Trial;
 use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
 use driver_api::table;
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::packed::Packed;
-use driver_ebpf::{interrupted, memory, quiet, start};
+use driver_ebpf::{interrupted, memory, quiet, start, trial};
 
 use crate::NAME;
 use crate::attach::tracefs::Tracefs;
@@ -24,7 +25,7 @@ use crate::loaded::{AttachOptions, Loaded};
 use crate::maps::{self, OutputMaps};
 use crate::offsets::{self, Discovered};
 use crate::perf::{Batches, BufferError, MIN_SIZE, Perf, SLOTS, page_size};
-use crate::programs;
+use crate::{programs, sys};
 
 /// The programs, compiled from `bpf/legacy.bpf.c`.
 pub(crate) static OBJECT: Packed =
@@ -35,6 +36,12 @@ pub(crate) fn lacks_raw_tracepoints() -> bool {
     let nothing = [Instruction::set(0), Instruction::EXIT];
     load_program(ProgramKind::RawTracepoint, Attach::OfKind, &nothing)
         .is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
+}
+
+/// Opens a perf event for the output of one CPU.
+pub(crate) fn try_perf_events() -> Trial {
+    let online = aya::util::online_cpus().unwrap_or_default();
+    trial::trial(&sys::open_output(online.first().copied().unwrap_or(0), 1))
 }
 
 /// Why the ids of tracepoints cannot be read. None: they can be.
@@ -120,6 +127,7 @@ fn begin(
         offsets: &offsets,
         cpu,
         late: (!matches!(request.target, Target::Command(_))).then_some(settings),
+        calls: *request.selection.with_multiplexers().calls(),
     };
     quiet::undisturbed(|| loaded.attach(&options, gaps))?;
     Ok(PerfSource { loaded, perf })

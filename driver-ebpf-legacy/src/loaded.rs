@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 use aya::Ebpf;
 use aya::programs::Program;
 use driver_api::event::Loss;
-use driver_api::request::Limits;
+use driver_api::request::{Limits, SyscallSet};
 use driver_api::selection::Selection;
 use driver_api::support::Gap;
+use driver_api::table::{SYSCALLS, Syscall};
 use driver_ebpf::follow::Followed;
 use driver_ebpf::gaps;
 use driver_ebpf::missed::Missed;
@@ -15,6 +16,7 @@ use driver_ebpf::start::Follow;
 
 use driver_api::error::Chain;
 
+use crate::attach::entry::has_room;
 use crate::attach::{AttachError, EntryError, PerfEvents, TracepointKind};
 use crate::error::{BpfError, LoadError, ObjectError};
 use crate::kernel::{Feature, Features};
@@ -58,6 +60,9 @@ pub(crate) struct Loaded {
     ebpf: Ebpf,
     pub(crate) maps: ControlMaps,
     pub(crate) missed: Missed,
+    /// The calls that replace the size of a buffer and whose functions are not probed yet, where functions are. Programs
+    /// there need a CPU that is online.
+    rooms: Option<(u32, Vec<&'static Syscall>)>,
 }
 
 impl std::fmt::Debug for Loaded {
@@ -78,6 +83,8 @@ pub(crate) struct AttachOptions<'a> {
     pub(crate) cpu: u32,
     /// The settings, if an exec need not be seen before it has succeeded.
     pub(crate) late: Option<Settings>,
+    /// The calls that are selected.
+    pub(crate) calls: SyscallSet,
 }
 
 impl Loaded {
@@ -88,6 +95,7 @@ impl Loaded {
             ebpf,
             maps,
             missed: Missed::default(),
+            rooms: None,
         }
     }
 
@@ -109,6 +117,12 @@ impl Loaded {
         }
         self.see_operations(how, gaps);
         let Err(functions) = self.see_entries_at_functions(how) else {
+            let calls = SYSCALLS.iter().filter(|call| has_room(call));
+            self.rooms = Some((how.cpu, calls.collect()));
+            if let Err(error) = self.see_rooms(&how.calls) {
+                tracing::debug!("{}", Chain(&error));
+                gaps.push(gaps::rooms());
+            }
             return Ok(());
         };
         let Err(scheduler) = self.see_entries_at_scheduler(how) else {
@@ -116,6 +130,7 @@ impl Loaded {
                 "entries are seen at the scheduler's tracepoints, as they cannot be at functions: {}",
                 Chain(&functions)
             );
+            gaps.push(gaps::rooms());
             return Ok(());
         };
         tracing::debug!(
@@ -221,6 +236,29 @@ impl Loaded {
         Ok(())
     }
 
+    /// Sees the entries of those of these calls that replace the size of a buffer.
+    fn see_rooms(&mut self, calls: &SyscallSet) -> Result<(), EntryWayError> {
+        let Some((cpu, waiting)) = &mut self.rooms else {
+            return Ok(());
+        };
+        let program = programs::find(&mut self.ebpf, FUNCTION)?;
+        let fd = program.fd().map_err(|error| EntryWayError::Refused {
+            program: FUNCTION,
+            source: error.into(),
+        })?;
+        let selected: Vec<_> = waiting
+            .extract_if(.., |call| calls.contains(call))
+            .collect();
+        let mut seen = Ok(());
+        for call in selected {
+            if let Err(error) = self.perf_events.attach_room(*cpu, call, fd.as_fd()) {
+                // the others are seen all the same
+                seen = Err(error.into());
+            }
+        }
+        seen
+    }
+
     /// Sees entries at the scheduler's tracepoints: an exec that will succeed before the old program's memory is
     /// released, and calls that do not return when their task ends.
     fn see_entries_at_scheduler(&mut self, how: &AttachOptions<'_>) -> Result<(), EntryWayError> {
@@ -252,6 +290,13 @@ impl Loaded {
         selection: &Selection,
         limits: &Limits,
     ) -> Result<(), ObjectError> {
+        let calls = selection.with_multiplexers();
+        if let Err(error) = self.see_rooms(calls.calls()) {
+            tracing::warn!(
+                "of some calls, what the kernel writes may be shown beyond the buffer: {}",
+                Chain(&error)
+            );
+        }
         self.maps.select(selection, limits)
     }
 

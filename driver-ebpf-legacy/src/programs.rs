@@ -24,7 +24,7 @@ const fn tail(index: u32, name: &'static str) -> Tail {
 }
 
 /// Programs of the map `tails`. One with two indices is loaded once.
-const TAILS: [Tail; 20] = [
+const TAILS: [Tail; 21] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
@@ -40,6 +40,7 @@ const TAILS: [Tail; 20] = [
     tail(19, "op_multiplexed"),
     tail(20, "op_predicate"),
     tail(21, "op_pointed"),
+    tail(22, "room_entered"),
     tail(13, "exec_keep"),
     tail(14, "exec_exe"),
     tail(15, "exec_cwd"),
@@ -48,11 +49,12 @@ const TAILS: [Tail; 20] = [
 ];
 
 /// Programs of the map `entry_tails`: those that are reached from the entry of a call, where that is a function.
-pub(crate) const ENTRY_TAILS: [Tail; 4] = [
+pub(crate) const ENTRY_TAILS: [Tail; 5] = [
     tail(1, "op_simple"),
     tail(2, "op_simple"),
     tail(3, "op_vector"),
     tail(13, "exec_keep"),
+    tail(22, "room_entered"),
 ];
 
 /// The prefix in the names of programs at functions (`chain.h`).

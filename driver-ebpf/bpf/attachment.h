@@ -30,13 +30,14 @@ struct out {
  * 1 where pointers in the program's memory are 4 bytes wide: in calls of i386 and arm, and in the calls that only x32
  * has (512 and above). It has no branches, because in a loop each branch doubles what the verifier has to follow.
  */
-static __always_inline __u64 narrow(const struct out *o)
+static __always_inline __u64 is_narrow(__u64 abi, __u64 nr)
 {
 	__u64 always = 1 << LANNER_ABI_I386 | 1 << LANNER_ABI_ARM, x32 = 1 << LANNER_ABI_X32;
-	__u64 abi = o->event->abi & 7, nr = o->event->nr;
 
-	return ((always >> abi) | ((x32 >> abi) & (nr >> 9))) & 1;
+	return ((always >> (abi & 7)) | ((x32 >> (abi & 7)) & (nr >> 9))) & 1;
 }
+
+static __always_inline __u64 narrow(const struct out *o) { return is_narrow(o->event->abi, o->event->nr); }
 
 /* Bytes of a pointer in the program's memory. */
 static __always_inline __u64 word_size(const struct out *o) { return 8 - 4 * narrow(o); }

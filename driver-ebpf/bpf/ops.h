@@ -8,10 +8,11 @@
  *   USER(address)                  the pointer for `src`; may be left out
  *   CGROUP_ID()                    of the current task; may be left out: not known
  *
- * and two maps: a hash `variants` from struct lanner_variant_key to struct lanner_op, and an array `pointers` of struct
- * lanner_pointers, two for each structure that has some, the second one for 32-bit pointers. For old verifiers they
- * also define FIXED_BOUNDS (bounds.h) with three masks: EVENT_MASK bounds where an attachment begins in an event,
- * CHUNK_MASK and HALF_MASK the sizes of a chunk and of half a chunk.
+ * and maps: a hash `variants` from struct lanner_variant_key to struct lanner_op; an array `pointers` of struct
+ * lanner_pointers, two for each structure that has some, the second one for 32-bit pointers; a hash `rooms` from thread
+ * ids to struct seen_rooms; and the one of multiplexed.h. For old verifiers they also define FIXED_BOUNDS (bounds.h)
+ * with three masks: EVENT_MASK bounds where an attachment begins in an event, CHUNK_MASK and HALF_MASK the sizes of a
+ * chunk and of half a chunk.
  */
 #ifndef LANNER_OPS_H
 #define LANNER_OPS_H
@@ -19,6 +20,7 @@
 #include "attachment.h"
 #include "bytes.h"
 #include "result.h"
+#include "room.h"
 #include "string_arrays.h"
 #include "vectors.h"
 
@@ -112,8 +114,30 @@ static __always_inline __u64 bits_in_bytes(const struct out *o, __u64 bits)
 	return (bits + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
 }
 
-/* Carries out an operation on a string or on bytes; ignores others. */
-static __always_inline void run_simple(const struct out *o, const struct lanner_op *op)
+/* Whether the kernel replaces the length of an operation's bytes. */
+static __always_inline int is_replaced(const struct lanner_op *op)
+{
+	return op->len_from == LANNER_LEN_U32_AT && op->when == LANNER_WHEN_SUCCESS;
+}
+
+/* How many bytes are captured at most: no more than the program has room for. */
+static __always_inline __u32 limit_of(const struct out *o, const struct lanner_op *op)
+{
+	__u64 room, limit = op->limit;
+
+	if (!is_replaced(op))
+		return limit;
+	room = room_at(o, arg_at(o, op->len_arg), 0);
+	if (room != ROOM_UNKNOWN)
+		room += op->add;
+	return room < limit ? room : limit;
+}
+
+/*
+ * Carries out an operation on a string or on bytes; ignores others. `replaced` is a constant: 0: of no bytes does the
+ * kernel replace the length.
+ */
+static __always_inline void run_simple(const struct out *o, const struct lanner_op *op, int replaced)
 {
 	__u64 ptr = arg_at(o, op->arg);
 	__u64 len, unit = op->unit;
@@ -131,7 +155,7 @@ static __always_inline void run_simple(const struct out *o, const struct lanner_
 		len = (len >> (unit & 31)) + ((len & ((1ULL << (unit & 31)) - 1)) != 0);
 	else if (op->len_from != LANNER_LEN_CONST && unit > 1)
 		len = (len > 0xffffffff ? 0xffffffff : len) * unit;
-	op_bytes(o, op->what, 0, op->limit, ptr, len);
+	op_bytes(o, op->what, 0, replaced ? limit_of(o, op) : op->limit, ptr, len);
 }
 
 /* A number of 1 to 8 bytes in the program's memory. 0: it cannot be read. */

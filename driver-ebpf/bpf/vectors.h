@@ -4,11 +4,12 @@
 #define LANNER_VECTORS_H
 
 #include "bytes.h"
+#include "room.h"
 
-/* Reads a struct iovec (readv(2)). For `at`, see read_word. */
-static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *base, __u64 *len)
+/* Reads a struct iovec (readv(2)). `small`: see narrow. For `at`, see read_word. */
+static __always_inline long read_iovec(__u64 small, __u64 at, __u64 *base, __u64 *len)
 {
-	__u64 pair[2] = {}, small = narrow(o);
+	__u64 pair[2] = {};
 	long error = READ_USER(pair, SIZED(16 - 8 * small, 15), (void *)at);
 
 	*base = pair[0] & (~0ULL >> (32 * small));
@@ -23,29 +24,43 @@ static __always_inline long read_iovec(const struct out *o, __u64 at, __u64 *bas
 
 /* How a vector is gathered. */
 struct gather {
-	__u32 limit;   /* capture at most this many bytes */
-	__u16 entries; /* read at most this many entries */
-	__u16 unit;    /* 0: entries are struct iovec; else they are pointers to this many bytes each */
-	__u64 count;   /* entries of the vector */
-	__s64 most;    /* bytes that hold data, as the return value says; negative: all */
+	__u32 limit;	/* capture at most this many bytes */
+	__u16 entries;	/* read at most this many entries */
+	__u16 unit;	/* 0: entries are struct iovec; else they are pointers to this many bytes each */
+	__u64 count;	/* entries of the vector */
+	__s64 most;	/* bytes of data, as the kernel says: it can say more than there is room for; negative: all */
+	__u32 received; /* the kernel has written it */
 };
+
+/* The most bytes of an address in a message. */
+#define NAME_LIMIT 128
 
 /* How an operation of a plan gathers. */
 static __always_inline struct gather gathering(const struct lanner_op *op, __u64 count, __s64 most)
 {
-	struct gather g = {.limit = op->limit, .entries = op->entries, .unit = op->unit, .count = count, .most = most};
+	struct gather g = {
+	    .limit = op->limit,
+	    .entries = op->entries,
+	    .unit = op->unit,
+	    .count = count,
+	    .most = most,
+	    .received = op->when == LANNER_WHEN_SUCCESS,
+	};
 
 	return g;
 }
 
 /* Reads the address and the length of entry `at` of a vector. */
-static __always_inline long read_entry(const struct out *o, __u16 unit, __u64 ptr, __u32 at, __u64 *base, __u64 *len)
+static __always_inline long read_entry(__u64 small, __u16 unit, __u64 ptr, __u32 at, __u64 *base, __u64 *len)
 {
+	__u64 word = 8 - 4 * small;
+
 	if (unit) {
 		*len = unit;
-		return read_word(o, ptr + at * word_size(o), base);
+		*base = 0;
+		return READ_USER(base, SIZED(word, 7), (void *)(ptr + at * word));
 	}
-	return read_iovec(o, ptr + at * 2 * word_size(o), base, len);
+	return read_iovec(small, ptr + at * 2 * word, base, len);
 }
 
 /* The bytes that a vector points to, one entry after another. */
@@ -55,7 +70,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 	__u32 half = o->chunk / 2;
 	__u8 *at;
 
-	if (!ptr)
+	if (!ptr && g.most <= 0)
 		return;
 	at = begin_attachment(o);
 	if (!at)
@@ -70,15 +85,16 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 	 * the loop is kept there too, because registers are scarce in it.
 	 */
 	volatile struct {
-		__u64 ptr, count, limit;
+		__u64 ptr, count, limit, small;
 		__s64 most;
 		__u16 entries, unit;
 		__u8 what, part;
 	} *to = (void *)(at + HEAD + half);
 
 	to->ptr = (__u64)USER(ptr);
-	to->count = g.count;
+	to->count = ptr ? g.count : 0;
 	to->limit = limit;
+	to->small = narrow(o);
 	to->most = g.most;
 	to->entries = g.entries;
 	to->unit = g.unit;
@@ -101,7 +117,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		}
 		if (i == IOVECS - 1 && to->count > IOVECS)
 			STATUS(at) = LANNER_TRUNCATED;
-		if (read_entry(o, to->unit, to->ptr, i, &base, &len) != 0) {
+		if (read_entry(to->small & 1, to->unit, to->ptr, i, &base, &len) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
 		}
@@ -135,7 +151,8 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		}
 		DONE(at) = done + take;
 	}
-	finish_attachment(o, at, to->what, to->part, STATUS(at), LANNER_RAW, DONE(at), TOTAL(at));
+	finish_attachment(o, at, to->what, to->part, STATUS(at), LANNER_RAW, DONE(at),
+			  to->most >= 0 ? to->most : TOTAL(at));
 }
 
 /* Names a part of message `index` of an array. */
@@ -145,6 +162,7 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
 {
 	__u64 name, iov, iovs, control, control_len, size, m[8] = {}; /* 6 words, and room for what SIZED could add */
+	__u64 name_room = NAME_LIMIT;
 	__s32 name_len;
 
 	if (!ptr)
@@ -158,7 +176,13 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, _
 	} else {
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
-	take_bytes(o, what, PART_OF(index, LANNER_PART_NAME), 128, name_len > 0 ? name : 0, name_len, 0);
+	if (g.received && name && name_len > 0) {
+		/* the number of the first message of the array, behind msg_name */
+		name_room = room_at(o, ptr - index * MMSGHDR(word_size(o)) + word_size(o), index);
+		if (name_room > NAME_LIMIT)
+			name_room = NAME_LIMIT;
+	}
+	take_bytes(o, what, PART_OF(index, LANNER_PART_NAME), name_room, name_len > 0 ? name : 0, name_len, 0);
 	g.count = iovs;
 	op_iov(o, what, PART_OF(index, LANNER_PART_DATA), iov, g);
 	take_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len, 0);

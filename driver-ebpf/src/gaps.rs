@@ -2,8 +2,10 @@
 
 use std::{fs, io};
 
+use libc::{EINVAL, ENOSYS};
+
 use driver_api::fix::Fix;
-use driver_api::host::{Host, capability};
+use driver_api::host::{Host, Trial, capability};
 use driver_api::support::Gap;
 
 /// What this host lacks that both drivers need.
@@ -42,7 +44,11 @@ pub fn missing(host: &Host) -> Vec<Gap> {
             "boot with lockdown=integrity or none",
         ));
     }
-    if let Some(limit) = host.locked_memory.filter(|_| host.locks_bpf_memory) {
+    let locked = host.locked_memory.filter(|_| host.locks_bpf_memory);
+    if let (Trial::Refused(errno), None, true) = (host.bpf, locked, missing.is_empty()) {
+        missing.push(refused(errno));
+    }
+    if let Some(limit) = locked {
         let gap = Gap::new(
             "memory for BPF maps",
             format!(
@@ -54,6 +60,28 @@ pub fn missing(host: &Host) -> Vec<Gap> {
         missing.push(gap.fixed_by(Fix::LOCKED_MEMORY));
     }
     missing
+}
+
+/// bpf(2) is refused with this number, though lanner has the capabilities.
+fn refused(errno: i32) -> Gap {
+    let error = io::Error::from_raw_os_error(errno);
+    let (why, remedy) = match errno {
+        ENOSYS => (
+            "this kernel has no bpf(2), or a seccomp profile hides it",
+            "use a kernel with CONFIG_BPF_SYSCALL, or allow the call bpf in the container's profile",
+        ),
+        EINVAL => (
+            "this kernel takes no programs for tracepoints",
+            "use a kernel with CONFIG_BPF_EVENTS, which needs CONFIG_KPROBE_EVENTS or CONFIG_UPROBE_EVENTS",
+        ),
+        _ => (
+            "bpf(2) is refused, though lanner has the capabilities: those of a user namespace do not suffice, and a seccomp \
+             profile or a security module can forbid the call",
+            "run lanner outside of user namespaces, as root or with capabilities of the host, and allow the call bpf in the \
+             container's profile",
+        ),
+    };
+    Gap::new("BPF maps and programs", format!("{why} ({error})"), remedy)
 }
 
 /// Whether a kernel is older than a version: major and minor number. A release that is no version is not.
@@ -94,13 +122,24 @@ pub fn operations() -> Option<Gap> {
     }
     // SAFETY: io_uring_setup(2) with NULL fails before it makes a ring.
     let made = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, 0) };
-    let absent = made < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOSYS);
+    let absent = made < 0 && io::Error::last_os_error().raw_os_error() == Some(ENOSYS);
     (!absent).then(|| {
         Gap::operations(
             "the kernel has no tracepoint for submitted operations, or refuses the program there, or lanner did not \
              find its rings in the kernel's memory",
         )
     })
+}
+
+/// The gap of a kernel where the entries of calls that replace the size of a buffer cannot be seen.
+pub fn rooms() -> Gap {
+    Gap::new(
+        "the size of a buffer for an address that the kernel writes",
+        "accept, getsockname, recvfrom and others replace it by the size that the address would need, and on this kernel \
+         lanner cannot see the functions of these calls: a longer address is shown as far as the kernel's own name of the \
+         socket or the name's end confirms it, and an abstract name that nothing confirms up to 14 bytes",
+        "use a kernel where functions can be probed (CONFIG_KPROBES, CONFIG_FUNCTION_TRACER)",
+    )
 }
 
 /// Gaps of both drivers on every host.
@@ -118,10 +157,11 @@ pub fn always(host: &Host) -> Vec<Gap> {
             "",
         ),
         Gap::new(
-            "the size of a buffer for an address that the kernel writes",
-            "accept, getsockname, recvfrom and others replace it by the size that the address would need, and programs in \
-             the kernel look when the call returns: a longer address is shown as far as the kernel's own name of the \
-             socket or the name's end confirms it, and an abstract name that nothing confirms up to 14 bytes",
+            "the size of a buffer for an address, of some calls",
+            "accept, getsockname, recvfrom and others replace it by the size that the address would need. Of a call that \
+             began before the capture, and where the size was never read before the call, only the replaced size is known: \
+             a longer address is shown as far as the kernel's own name of the socket or the name's end confirms it, \
+             and an abstract name that nothing confirms up to 14 bytes",
             "",
         ),
         Gap::new(
@@ -135,7 +175,8 @@ pub fn always(host: &Host) -> Vec<Gap> {
         Gap::new(
             "descriptors that another process has passed on",
             "lanner looks in /proc for what came over a socket: if the process has ended by then, that is not known. A file \
-             that a seccomp listener puts in the place of another (SECCOMP_IOCTL_NOTIF_ADDFD) is taken for the other one",
+             that a seccomp listener puts in the place of another is known once the listener's call returns: with \
+             SECCOMP_ADDFD_FLAG_SEND, the process can have used it by then, and it is taken for the other one",
             "use ptrace",
         ),
         Gap::changed_memory(
@@ -152,6 +193,7 @@ pub fn always(host: &Host) -> Vec<Gap> {
         ),
         Gap::own_roots(),
         Gap::relative_sockets(),
+        Gap::kernel_files(),
         Gap::name_by_file(),
         Gap::new(
             "lanner's own programs and maps",
@@ -222,6 +264,37 @@ mod tests {
         );
         assert_eq!(why(&with(&[capability::SYS_ADMIN])), None);
         assert_eq!(why(&with(&[capability::BPF, capability::PERFMON])), None);
+    }
+
+    #[test]
+    fn a_refused_bpf_call_is_a_gap_with_its_reason() {
+        let host = |bpf| Host {
+            capabilities: 1 << capability::SYS_ADMIN,
+            bpf,
+            ..Host::default()
+        };
+        assert_eq!(missing(&host(Trial::Works)), []);
+        assert_eq!(missing(&host(Trial::Untried)), []);
+        for (errno, why, remedy) in [
+            (libc::EPERM, "user namespace", "container's profile"),
+            (libc::EACCES, "security module", "container's profile"),
+            (ENOSYS, "no bpf(2)", "CONFIG_BPF_SYSCALL"),
+            (EINVAL, "tracepoints", "CONFIG_BPF_EVENTS"),
+        ] {
+            let gaps = missing(&host(Trial::Refused(errno)));
+            assert_eq!(gaps.len(), 1, "{gaps:?}");
+            assert!(gaps[0].why.contains(why), "{gaps:?}");
+            assert!(gaps[0].remedy.contains(remedy), "{gaps:?}");
+            // what explains it is named alone
+            let locked = Host {
+                locked_memory: Some(65536),
+                locks_bpf_memory: true,
+                ..host(Trial::Refused(errno))
+            };
+            let gaps = missing(&locked);
+            assert_eq!(gaps.len(), 1, "{gaps:?}");
+            assert!(gaps[0].why.contains("64 KiB"), "{gaps:?}");
+        }
     }
 
     #[test]

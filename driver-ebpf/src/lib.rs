@@ -13,6 +13,7 @@
 //! | [`losses`], [`missed`] | reports lost events; counts runs of programs that the kernel has skipped |
 //! | [`memory`], [`quiet`] | raises the limit of locked memory; blocks signals while programs are loaded |
 //! | [`own`] | lanner's own process id, as the programs see it |
+//! | [`trial`] | tries what no file tells about bpf(2) |
 //! | [`gaps`] | what both drivers need, and what neither can capture |
 //!
 //! The crate `driver-start` starts commands.
@@ -32,6 +33,7 @@ pub mod own;
 pub mod packed;
 pub mod quiet;
 pub mod start;
+pub mod trial;
 
 /// The folder of the interpreter's C headers, for build scripts.
 pub const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf");

@@ -14,6 +14,18 @@ pub fn raise() {
     }
 }
 
+/// Calls this with the limit raised, and lowers it again: a command inherits it.
+pub fn while_raised<T>(action: impl FnOnce() -> T) -> T {
+    let before = getrlimit(Resource::RLIMIT_MEMLOCK);
+    raise();
+    let result = action();
+    if let Ok((soft, hard)) = before {
+        // lowering it is always allowed
+        let _ = setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard);
+    }
+    result
+}
+
 /// What to do if the kernel refuses memory with ENOMEM.
 pub const OUT_OF_MEMORY: &str = "the host or lanner's cgroup has no memory left; lanner needs about 30 MiB, and as much as \
     --buffer says for each CPU: use a smaller --buffer, or raise the cgroup's limit";

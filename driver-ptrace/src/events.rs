@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
-use driver_api::event::{Abi, Event, EventBuilder, Header, Kind, Loss, layout};
+use driver_api::event::{Abi, Event, EventBuilder, Flags, Header, Kind, Loss, layout};
 use driver_api::plan::Plan;
 use driver_api::request::Limits;
 use driver_api::stats::Stats;
@@ -12,7 +12,7 @@ use driver_api::table::{SYSCALLS, Syscall};
 use driver_start::monotonic_ns;
 use libc::pid_t;
 
-use crate::interpret;
+use crate::interpret::{self, Rooms};
 use crate::memory::Memory;
 use crate::threads::Owner;
 
@@ -121,16 +121,20 @@ impl Events {
     }
 
     /// Begins the event of a call and attaches what its plan names. The plan is followed as if the call had
-    /// returned `ret`. `room`: what [`interpret::room`] has found at the call's entry.
+    /// returned `ret`. `rooms`: what was found at the call's entry.
     pub(crate) fn begin_call(
         &mut self,
         header: &Header,
         ret: i64,
         plan: &Plan,
         memory: &Memory,
-        room: Option<u32>,
+        rooms: Option<&Rooms>,
     ) {
-        self.builder.begin(header);
+        let seen = if rooms.is_some() { Flags::ROOM_SEEN } else { 0 };
+        self.builder.begin(&Header {
+            flags: header.flags | seen,
+            ..*header
+        });
         let seen = Header { ret, ..*header };
         interpret::follow(
             &mut self.builder,
@@ -139,7 +143,7 @@ impl Events {
             memory,
             &mut self.scratch,
             &self.plans.limits,
-            room,
+            rooms,
         );
         if memory.was_denied() {
             self.note_unreadable(header.tgid);

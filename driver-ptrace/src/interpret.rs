@@ -3,8 +3,8 @@
 
 use driver_api::event::{Abi, Encoding, EventBuilder, Header, Part, PartAt, Status};
 use driver_api::plan::{
-    self, ARG_RET, BITS_MAX, LEN_SIGNED, Op, Plan, UNIT_BITS, UNIT_BITS_AND_ONE, UNIT_SHIFT, code,
-    len_from, when,
+    self, ARG_RET, BITS_MAX, LEN_SIGNED, Op, Plan, ROOMS, UNIT_BITS, UNIT_BITS_AND_ONE, UNIT_SHIFT,
+    code, flag, len_from, when,
 };
 use driver_api::request::Limits;
 
@@ -26,14 +26,14 @@ pub(crate) fn follow(
     memory: &Memory,
     scratch: &mut Vec<u8>,
     limits: &Limits,
-    room: Option<u32>,
+    rooms: Option<&Rooms>,
 ) {
     let mut interpreter = Interpreter {
         event,
         header,
         memory,
         scratch,
-        room,
+        rooms,
         limits,
     };
     for op in &plan.op[..usize::from(plan.ops)] {
@@ -58,19 +58,53 @@ pub(crate) fn follow(
 }
 
 /// How many bytes a program has room for where the kernel writes memory and replaces their number by how many there
-/// would have been (accept(2), recvmsg(2)). To be asked for at the entry of a call. None: the call has no such memory.
-pub(crate) fn room(plan: &Plan, args: &[u64; 6], memory: &Memory) -> Option<u32> {
-    let arg = |at: u8| args.get(usize::from(at)).copied().filter(|at| *at != 0);
-    let ops = plan.op.iter().take(plan.ops.into());
-    let mut places = ops.filter(|op| op.when == when::SUCCESS).filter_map(|op| {
-        match (op.code, op.len_from) {
-            (code::BYTES, len_from::U32_AT) => arg(op.len_arg),
-            // msg_namelen
-            (code::MSG, _) => Some(arg(op.arg)?.wrapping_add(memory.width())),
-            _ => None,
+/// would have been (accept(2), recvmsg(2), getsockopt(2)), as it was at the entry of a call.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    /// The address of the number; of an array of messages, that of the first one.
+    at: u64,
+    /// The number; of an array of messages, one for each.
+    numbers: [u32; ROOMS],
+}
+
+impl Rooms {
+    /// Looks at the entry of a call. None: the call has no such memory, or it cannot be read.
+    pub(crate) fn of(plan: &Plan, args: &[u64; 6], memory: &Memory) -> Option<Self> {
+        if plan.flags & flag::ROOM == 0 {
+            return None;
         }
-    });
-    memory.exactly(places.next()?).map(u32::from_ne_bytes)
+        let arg = |at: u8| args.get(usize::from(at)).copied().filter(|at| *at != 0);
+        let mut ops = plan.op.iter().take(plan.ops.into());
+        let op = ops.find(|op| op.is_replaced() || (op.code == code::VARIANT && op.entries > 0))?;
+        let (at, count) = match op.code {
+            code::VARIANT => (arg(op.entries - 1)?, 1),
+            code::BYTES => (arg(op.len_arg)?, 1),
+            // msg_name, which msg_namelen follows
+            code::MSG => (arg(op.arg)?.wrapping_add(memory.width()), 1),
+            _ => {
+                let count = arg(op.len_arg).unwrap_or(0) & 0xffff_ffff;
+                let most = count.min(ROOMS as u64) as usize;
+                (arg(op.arg)?.wrapping_add(memory.width()), most)
+            }
+        };
+        let mut numbers = [0; ROOMS];
+        for (index, number) in (0..).zip(numbers.iter_mut().take(count)) {
+            let one = at.wrapping_add(index * message_size(memory));
+            *number = u32::from_ne_bytes(memory.exactly(one)?);
+        }
+        Some(Self { at, numbers })
+    }
+
+    /// The number at an address, or that of message `index` of an array.
+    fn number(&self, at: u64, index: u8) -> Option<usize> {
+        let number = self.numbers.get(usize::from(index))?;
+        (self.at == at).then_some(*number as usize)
+    }
+}
+
+/// Bytes of a `struct mmsghdr`.
+fn message_size(memory: &Memory) -> u64 {
+    8 * memory.width()
 }
 
 /// Whether an operation is to run for a call that has returned this.
@@ -100,8 +134,8 @@ struct Interpreter<'a> {
     memory: &'a Memory,
     /// Holds what is read of one attachment.
     scratch: &'a mut Vec<u8>,
-    /// What [`room`] has found at the entry of the call.
-    room: Option<u32>,
+    /// What was found at the entry of the call.
+    rooms: Option<&'a Rooms>,
     limits: &'a Limits,
 }
 
@@ -142,12 +176,12 @@ impl Interpreter<'_> {
             code::BYTES => {
                 if let Some((len, _)) = self.length(op) {
                     let part = Part::None.of(0);
-                    let limit = match self.room {
-                        Some(room) if op.len_from == len_from::U32_AT => {
-                            limit.min(room as usize + usize::from(op.add))
-                        }
-                        _ => limit,
-                    };
+                    let number = self
+                        .rooms
+                        .filter(|_| op.is_replaced())
+                        .and_then(|rooms| rooms.number(self.arg(op.len_arg), 0));
+                    let room = number.map(|room| room.saturating_add(op.add.into()));
+                    let limit = room.map_or(limit, |room| room.min(limit));
                     self.bytes(op.what, part, limit, at, self.in_bytes(op, len));
                     if op.entries != 0 {
                         self.pointers(op, at, len);
@@ -169,9 +203,14 @@ impl Interpreter<'_> {
         }
     }
 
-    /// The directory that a path begins at: the root directory if the path is absolute.
+    /// The directory that a path begins at: the root directory if the path is absolute. Without a path, a call is about what
+    /// its descriptor refers to (utimensat(2)).
     fn base(&mut self, op: &Op, tid: u32) {
-        let Some([first]) = self.memory.exactly(self.arg(op.arg)) else {
+        let first = match self.arg(op.arg) {
+            0 if op.len_arg != ARG_RET => Some([0]),
+            at => self.memory.exactly(at),
+        };
+        let Some([first]) = first else {
             return;
         };
         let limit = op.limit as usize;
@@ -345,11 +384,13 @@ impl Interpreter<'_> {
             .attach(what, none, status, Encoding::Strings, 0, scratch);
     }
 
-    /// The contents of a vector of buffers, one after the other; `most` bytes of them.
+    /// The contents of a vector of buffers, one after the other; `most` bytes of them. The kernel can say that there are
+    /// more than there is room for (MSG_TRUNC).
     fn gather(&mut self, op: &Op, part: PartAt, at: u64, count: u64, most: Option<u64>) {
-        if at == 0 {
+        if at == 0 && most.is_none_or(|most| most == 0) {
             return;
         }
+        let count = if at == 0 { 0 } else { count };
         self.scratch.clear();
         let (limit, entries) = (op.limit as usize, u64::from(op.entries));
         let (mut fault, mut more, mut total) = (false, count > entries, 0_u64);
@@ -372,8 +413,9 @@ impl Interpreter<'_> {
             }
         }
         let status = status(fault, more);
+        let full = most.unwrap_or(total);
         self.event
-            .attach(op.what, part, status, Encoding::Raw, total, self.scratch);
+            .attach(op.what, part, status, Encoding::Raw, full, self.scratch);
     }
 
     /// The address and the length of one buffer of a vector.
@@ -394,7 +436,7 @@ impl Interpreter<'_> {
             Ok(done) => done,
             Err(_) => self.arg(op.len_arg) & 0xffff_ffff,
         };
-        let (size, last) = if self.memory.narrow { (32, 4) } else { (64, 8) };
+        let (size, last) = (message_size(self.memory), self.memory.width());
         for index in 0..count.min(u64::from(op.entries)) {
             let at = at.wrapping_add(index * size);
             let transferred = self.memory.exactly(at.wrapping_add(size - last));
@@ -424,8 +466,12 @@ impl Interpreter<'_> {
         // an int (struct user_msghdr in include/linux/socket.h)
         if let Ok(name_len @ 1..) = u64::try_from(name_len as i32) {
             let part = Part::Name.of(index);
-            let room = self.room.map_or(NAME_LIMIT, |room| room as usize);
-            let limit = NAME_LIMIT.min(room);
+            let first = at.wrapping_sub(u64::from(index) * message_size(self.memory));
+            let room = self
+                .rooms
+                .filter(|_| op.is_replaced())
+                .and_then(|rooms| rooms.number(first.wrapping_add(self.memory.width()), index));
+            let limit = room.map_or(NAME_LIMIT, |room| room.min(NAME_LIMIT));
             self.bytes(op.what, part, limit, name, name_len);
         }
         self.gather(op, Part::Data.of(index), buffers, count, most);

@@ -106,7 +106,10 @@ pub enum Refused {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Every driver was passed over.
-    #[error("no driver can serve this request here:{}", Lines(.0))]
+    #[error(
+        "no driver can serve this request here:{}\n  `lanner drivers --fix` prints what commands can change",
+        Lines(.0)
+    )]
     None(Vec<PassedOver>),
 }
 

@@ -1,12 +1,11 @@
 //! Gathers the facts about the host that probing needs.
 //!
-//! Two facts are found by trying: [`detect`] makes BPF maps and closes them at once, and [`try_out`] starts
-//! children that end. Nothing remains of either.
+//! [`detect`] looks. [`try_out`] has the drivers try the rest: they make BPF maps and programs and open perf events, which
+//! they close at once, and start children that end. Nothing remains of it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use bpf_syscall::{MapKind, create_map};
 use driver_api::driver::registered;
 use driver_api::error::Chain;
 use driver_api::host::{Host, capability};
@@ -36,7 +35,6 @@ pub fn detect() -> Host {
         })
         .unwrap_or_default();
     let capabilities = status.capabilities().map_or(0, |sets| sets.effective);
-    let locked_memory = locked_memory(capabilities);
     Host {
         release,
         // PREEMPT, PREEMPT_DYNAMIC, PREEMPT_RT, ... (init/Makefile)
@@ -44,17 +42,13 @@ pub fn detect() -> Host {
         machine,
         euid: nix::unistd::geteuid().as_raw(),
         capabilities,
-        locked_memory,
-        locks_bpf_memory: locked_memory.is_some_and(locks_bpf_memory),
+        locked_memory: locked_memory(capabilities),
         btf: fs::File::open("/sys/kernel/btf/vmlinux").is_ok(),
         btf_file: None,
-        lacks_ring_buffer: lacks_ring_buffer(),
         cpus: possible_cpus(),
         memory: memory(),
         memory_left: cgroup::memory_left(),
-        tracefs: tracefs(),
         perf_event_paranoid: number("/proc/sys/kernel/perf_event_paranoid"),
-        unprivileged_bpf_disabled: number("/proc/sys/kernel/unprivileged_bpf_disabled"),
         ptrace_scope: number("/proc/sys/kernel/yama/ptrace_scope"),
         seccomp: Path::new("/proc/sys/kernel/seccomp").exists() || status.seccomp().is_some(),
         lockdown: lockdown(),
@@ -115,7 +109,7 @@ pub fn shrunk_buffer(host: &Host) -> Option<String> {
 }
 
 /// The host with what only a try can answer, such as what a container's profile forbids: each driver tries what it
-/// needs to know, in children that end. This costs about a millisecond. [`open`](crate::open) does not need it:
+/// needs to know. This costs about a millisecond. [`open`](crate::open) does not need it:
 /// drivers try by themselves when they are opened.
 pub fn try_out(host: &Host) -> Host {
     let mut host = host.clone();
@@ -132,30 +126,6 @@ fn locked_memory(capabilities: u64) -> Option<u64> {
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).ok()?;
     (hard != RLIM_INFINITY).then_some(hard)
-}
-
-/// Whether the kernel refuses a map that is larger than the limit. Without the privilege to make maps nothing can be
-/// found out, and the answer is no.
-fn locks_bpf_memory(limit: u64) -> bool {
-    let create = |entries: u64| {
-        let entries = u32::try_from(entries).unwrap_or(u32::MAX);
-        create_map(MapKind::Array, 4, 1024, entries)
-    };
-    // the map tried has one and a half times the limit; a limit as large as this is large enough
-    const LARGE: u64 = 64 << 20;
-    // a cgroup without memory answers ENOMEM
-    let refuses =
-        |entries| create(entries).is_err_and(|error| error.raw_os_error() == Some(libc::EPERM));
-    limit < LARGE && create(1).is_ok() && refuses((limit + limit / 2) / 1024 + 64)
-}
-
-/// Whether the kernel lacks BPF ring buffers. Without the privilege to make maps nothing can be found out, and the
-/// answer is no.
-fn lacks_ring_buffer() -> bool {
-    // a multiple of every page size
-    let ring = create_map(MapKind::RingBuffer, 0, 0, 1 << 16);
-    ring.is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL))
-        && create_map(MapKind::Array, 4, 8, 1).is_ok()
 }
 
 /// The CPUs that can come online, for each of which there is a buffer. 0: unknown.
@@ -192,14 +162,6 @@ fn memory() -> Option<u64> {
 
 fn number(path: &str) -> Option<i64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
-}
-
-/// The readable mount point of tracefs; Documentation/trace/ftrace.rst names two.
-fn tracefs() -> Option<PathBuf> {
-    ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"]
-        .into_iter()
-        .map(PathBuf::from)
-        .find(|path| path.join("events").is_dir() && fs::read_dir(path.join("events")).is_ok())
 }
 
 /// The choice in brackets of "none [integrity] confidentiality".

@@ -138,6 +138,13 @@ impl<B: AsRef<[u8]>> Status<B> {
         last.parse().ok()
     }
 
+    /// The id of the process group in the PID namespace of the process: the last of `NSpgid`, since Linux 4.1. 0: its leader is
+    /// not in that namespace.
+    pub fn innermost_group(&self) -> Option<u32> {
+        let last = self.value("NSpgid")?.split_ascii_whitespace().last()?;
+        last.parse().ok()
+    }
+
     /// The ids of the user (`Uid`).
     pub fn uids(&self) -> Option<Ids> {
         self.ids("Uid")

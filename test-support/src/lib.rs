@@ -43,6 +43,16 @@ pub fn podman_run() -> std::process::Command {
     podman
 }
 
+/// Writes the bytes again and again until the client has gone. Gives the number of bytes that it took.
+pub fn flood(mut stream: &std::net::TcpStream, bytes: &[u8]) -> usize {
+    use std::io::Write;
+    let mut taken = 0;
+    while let Ok(count) = stream.write(bytes) {
+        taken += count;
+    }
+    taken
+}
+
 /// The last word of each line.
 #[must_use]
 pub fn last_words(text: &str) -> Vec<String> {

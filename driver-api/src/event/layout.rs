@@ -156,6 +156,11 @@ impl Flags {
     /// The call opened a file that existed before. With neither flag, this is not known.
     pub const EXISTED: u16 = 32;
 
+    /// What the kernel wrote into a buffer for an address, or for a socket's option, ends where the buffer ends: its size
+    /// was seen when the call was entered. Without this flag, the end may be other memory of the program, because the
+    /// kernel says how long all would have been.
+    pub const ROOM_SEEN: u16 = 64;
+
     /// With either flag `ret` has no meaning. For [`Event::has`](super::Event::has).
     pub const NO_RESULT: u16 = Self::NORETURN | Self::ENTRY;
 }
@@ -241,6 +246,14 @@ pub enum Fact {
     /// for it, marked [`Flags::UNSELECTED`]. The header's `cgroup` is the id of the cgroup v2 among these; a `tgid` of 0
     /// means that only this is said.
     Cgroups = 31,
+    /// What a runtime said about a container, as the JSON of Falco's event `container`. No driver delivers it: recordings
+    /// have events of their own for it, marked [`Flags::UNSELECTED`], with a `tgid` of 0.
+    Container = 32,
+    /// Users of the host, as lines of `/etc/passwd`. No driver delivers it: recordings begin with events of their own for it,
+    /// marked [`Flags::UNSELECTED`], with a `tgid` of 0.
+    Users = 33,
+    /// The same for groups, as lines of `/etc/group`.
+    Groups = 34,
 }
 
 impl Fact {
@@ -263,6 +276,9 @@ impl Fact {
             Self::Root => "root",
             Self::File => "file",
             Self::Cgroups => "cgroups",
+            Self::Container => "container",
+            Self::Users => "users",
+            Self::Groups => "groups",
         }
     }
 
@@ -438,7 +454,7 @@ pub struct OpenedFile {
     pub inode: u64,
     /// The device of the file system, major number in the upper 12 of 32 bits, minor number in the lower 20.
     pub device: u32,
-    /// The file's permissions and type.
+    /// The file's permissions and type; 0: not known.
     pub mode: u32,
     /// The flags that the file was opened with, `O_*`; all ones: not known.
     pub flags: u32,

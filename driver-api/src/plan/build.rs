@@ -10,7 +10,7 @@ use crate::event::{Abi, Fact};
 use crate::request::{FACT_MAX, Limits};
 use crate::table::{
     self, Counts, FactOf, Fetch, Kind, Len, LenFrom, Meaning, Param, Returns, Room, Syscall,
-    Written,
+    Variant, Written,
 };
 
 /// `sizeof(struct sockaddr_storage)`.
@@ -38,12 +38,10 @@ impl Plan {
         if call.params.iter().any(|p| matches!(p.kind, Kind::Strv)) {
             plan.flags |= flag::EXEC;
         }
-        if abi == Abi::I386
-            && table::Multiplexed::all()
-                .iter()
-                .any(|one| std::ptr::eq(one.through(), call))
-        {
-            plan.flags |= flag::MULTIPLEXER;
+        let all = table::Multiplexed::all().iter();
+        for one in all.filter(|one| abi == Abi::I386 && std::ptr::eq(one.through(), call)) {
+            let its = Self::of(one.call(), abi, one.number(), limits);
+            plan.flags |= flag::MULTIPLEXER | its.flags & flag::ROOM;
         }
         let builder = PlanBuilder {
             by_register: false,
@@ -64,6 +62,9 @@ impl Plan {
     fn push(&mut self, op: Op) {
         if op.code == code::NONE || usize::from(self.ops) == OPS {
             return;
+        }
+        if op.is_replaced() || (op.code == code::VARIANT && op.entries > 0) {
+            self.flags |= flag::ROOM;
         }
         match op.code {
             code::IOV | code::MSG => self.vector = self.ops,
@@ -156,6 +157,7 @@ impl<'a> PlanBuilder<'a> {
                     .get(1)
                     .map_or(ARG_RET, |at| self.register(*at))
                     .into(),
+                entries: self.replaced_length_of(variant).map_or(0, |of| of + 1),
                 ..op
             },
             kind => {
@@ -166,6 +168,19 @@ impl<'a> PlanBuilder<'a> {
                 self.op_of_meaning(&meaning, op)
             }
         }
+    }
+
+    /// The register of the length that the kernel replaces, whichever operation is chosen.
+    fn replaced_length_of(&self, variant: &Variant) -> Option<u8> {
+        let of_variant = PlanBuilder {
+            by_register: true,
+            ..*self
+        };
+        let rows = variant.rows.iter().map(|row| &row.meaning);
+        let mut ops = rows
+            .chain([&variant.other])
+            .map(|meaning| of_variant.op_of_meaning(meaning, Op::default()));
+        ops.find(Op::is_replaced).map(|op| op.len_arg)
     }
 
     fn op_of_fact(&self, fact: &FactOf) -> Op {
@@ -184,7 +199,10 @@ impl<'a> PlanBuilder<'a> {
             | Fact::Peer
             | Fact::Program
             | Fact::File
-            | Fact::Cgroups => return Op::default(),
+            | Fact::Cgroups
+            | Fact::Container
+            | Fact::Users
+            | Fact::Groups => return Op::default(),
         };
         let params = self.call.map_or(&[][..], |call| call.params);
         let descriptor = match fact.of.and_then(|at| params.get(usize::from(at))) {

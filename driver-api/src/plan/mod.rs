@@ -35,6 +35,8 @@ pub const POINTERS: usize = 2;
 pub const POINTING: usize = 32;
 /// How many conditions the programs have room for.
 pub const PREDICATES: usize = 256;
+/// Of how many messages of an array the room for the address is looked at.
+pub const ROOMS: usize = 16;
 /// Value of [`Op::arg`]: the return value.
 pub const ARG_RET: u8 = 7;
 /// Value of [`Op::unit`]: the length counts bits, and is rounded up to whole longs.
@@ -64,6 +66,9 @@ pub mod flag {
     pub const MULTIPLEXER: u8 = 32;
     /// It has facts about directories of the thread.
     pub const DIRECTORIES: u8 = 64;
+    /// It has memory whose length the kernel replaces ([`Op::is_replaced`](super::Op::is_replaced)), or other calls are
+    /// made through it that do. How much room the program has is looked at when the call is entered.
+    pub const ROOM: u8 = 128;
 }
 
 /// How a call has ended: bits of sets ([`Outcome`](crate::predicate::Outcome)).
@@ -146,9 +151,9 @@ pub mod len_from {
 
 /// One thing to fetch.
 ///
-/// An operation with [`code::VARIANT`] fetches nothing itself, and uses four fields in its own way: `unit` is the id of the
+/// An operation with [`code::VARIANT`] fetches nothing itself, and uses five fields in its own way: `unit` is the id of the
 /// variant; `len_arg` is the register of the first selector, and `limit` the bits of it that count; `add` is the register of
-/// the second selector, or [`ARG_RET`].
+/// the second selector, or [`ARG_RET`]; `entries` is one more than the register of a length that the kernel replaces.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -178,6 +183,19 @@ pub struct Op {
     pub entries: u8,
     /// How many of the upper bits of the register with the length do not count, and [`LEN_SIGNED`].
     pub len_unused: u8,
+}
+
+impl Op {
+    /// Whether the kernel replaces the length of this memory: at the entry the program says how much room it has, at the
+    /// return the kernel says how much there would have been (accept(2), getsockopt(2), recvmsg(2)).
+    pub const fn is_replaced(&self) -> bool {
+        self.when == when::SUCCESS
+            && match self.code {
+                code::BYTES => self.len_from == len_from::U32_AT,
+                code::MSG | code::MMSG => true,
+                _ => false,
+            }
+    }
 }
 
 /// What to fetch for one call.

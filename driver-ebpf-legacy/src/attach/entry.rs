@@ -1,10 +1,10 @@
-//! The kernel functions of the calls whose entry matters: of exec, whose arguments are gone when it returns, and of
-//! calls that do not return.
+//! The kernel functions of the calls whose entry matters: of exec, whose arguments are gone when it returns, of calls that
+//! do not return, and of calls that replace the size of a buffer.
 
 use driver_api::event::Abi;
 use driver_api::plan::{Plan, flag};
 use driver_api::request::Limits;
-use driver_api::table::SYSCALLS;
+use driver_api::table::{SYSCALLS, Syscall};
 
 use super::{EntryError, KprobeError};
 
@@ -24,30 +24,59 @@ const COMPAT: [&str; 6] = [
 /// The same for x32 programs, where they have a function of their own.
 const X32: [&str; 2] = ["__x64_compat_sys_", "__x32_compat_sys_"];
 
-/// Opens the functions of all calls whose entry matters. It is an error if a needed one cannot be opened. `compat`:
-/// 32-bit programs can make calls.
+/// Opens the functions of exec and of all calls that do not return. It is an error if a needed one cannot be opened.
+/// `compat`: 32-bit programs can make calls.
 pub(super) fn open<T>(
     compat: bool,
     mut open: impl FnMut(&str) -> Result<T, KprobeError>,
 ) -> Result<Vec<T>, EntryError> {
     let mut opened = Vec::new();
     for Entry { call, exec } in entries() {
-        let (native, function) = open_first(&mut open, &NATIVE, call)?;
+        let (native, function) = open_first(&mut open, &NATIVE, call, "")?;
         opened.push(function);
         // Functions that take arguments serve all programs. Those of exec do not: their arguments are pointers to
         // pointers.
         let shared = !exec && !native.starts_with("__");
-        match open_first(&mut open, &COMPAT, call) {
+        match open_first(&mut open, &COMPAT, call, "") {
             Ok((_, function)) => opened.push(function),
             Err(error) if compat && !shared && Abi::NATIVE == Abi::X86_64 => return Err(error),
             Err(_) => {}
         }
         if exec {
-            match open_first(&mut open, &X32, call) {
+            match open_first(&mut open, &X32, call, "") {
                 Ok((_, function)) => opened.push(function),
                 Err(_) => tracing::debug!(
                     "no kernel function of an x32 {call} can be probed: this kernel may not run x32 programs"
                 ),
+            }
+        }
+    }
+    Ok(opened)
+}
+
+/// Whether a call replaces the size of a buffer.
+pub(crate) fn has_room(call: &Syscall) -> bool {
+    [Abi::NATIVE, Abi::COMPAT]
+        .iter()
+        .any(|abi| flags(call, *abi) & flag::ROOM != 0)
+}
+
+/// Opens the functions of a call that replaces the size of a buffer. It is an error if the one for 64-bit programs cannot be
+/// opened.
+pub(super) fn open_room<T>(
+    call: &'static Syscall,
+    mut open: impl FnMut(&str) -> Result<T, KprobeError>,
+) -> Result<Vec<T>, EntryError> {
+    let mut opened = Vec::new();
+    if call.number(Abi::NATIVE).is_some() {
+        opened.push(open_first(&mut open, &NATIVE, call.name, "")?.1);
+    }
+    for prefixes in [&COMPAT[..], &X32] {
+        // those of 32-bit programs say so in their names, if the call has a time
+        for ending in ["_time32", ""] {
+            if let Ok((_, function)) = open_first(&mut open, prefixes, call.name, ending) {
+                opened.push(function);
+                break;
             }
         }
     }
@@ -60,10 +89,11 @@ fn open_first<T>(
     open: &mut impl FnMut(&str) -> Result<T, KprobeError>,
     prefixes: &[&'static str],
     call: &'static str,
+    ending: &str,
 ) -> Result<(&'static str, T), EntryError> {
     let mut refused = None;
     for prefix in prefixes {
-        match open(&format!("{prefix}{call}")) {
+        match open(&format!("{prefix}{call}{ending}")) {
             Ok(function) => return Ok((prefix, function)),
             Err(error) => {
                 refused.get_or_insert(error);
@@ -85,13 +115,18 @@ struct Entry {
 
 fn entries() -> impl Iterator<Item = Entry> {
     SYSCALLS.iter().filter_map(|call| {
-        let number = call.number(Abi::NATIVE)?;
-        let flags = Plan::of(call, Abi::NATIVE, number, &Limits::default()).flags;
+        let flags = flags(call, Abi::NATIVE);
         (flags & (flag::EXEC | flag::NORETURN) != 0).then_some(Entry {
             call: call.name,
             exec: flags & flag::EXEC != 0,
         })
     })
+}
+
+/// The flags of the plan that a call has in an ABI.
+fn flags(call: &Syscall, abi: Abi) -> u8 {
+    let number = call.number(abi);
+    number.map_or(0, |nr| Plan::of(call, abi, nr, &Limits::default()).flags)
 }
 
 #[cfg(test)]
@@ -112,6 +147,36 @@ mod tests {
                 })
             }
         })
+    }
+
+    #[test]
+    fn the_functions_of_calls_that_replace_a_size_are_found() {
+        let functions = |call: &str, functions: &[&str]| {
+            let call = driver_api::table::by_name(call).expect("a call");
+            assert!(has_room(call), "{}", call.name);
+            open_room(call, |function| {
+                let there = functions.contains(&function).then(|| function.to_owned());
+                there.ok_or_else(|| KprobeError::Open {
+                    function: function.to_owned(),
+                    source: io::ErrorKind::NotFound.into(),
+                })
+            })
+        };
+        let all: &[&str] = &[
+            "__x64_sys_recvmmsg",
+            "__x64_sys_recvmmsg_time32",
+            "__ia32_compat_sys_recvmmsg_time32",
+            "__x64_compat_sys_recvmmsg_time32",
+        ];
+        let found = functions("recvmmsg", all).expect("they are there");
+        assert_eq!(found, [all[0], all[2], all[3]]);
+        let old = ["SyS_recvmmsg", "compat_SyS_recvmmsg"];
+        assert_eq!(functions("recvmmsg", &old).expect("they are there"), old);
+        assert!(functions("recvmmsg", &old[1..]).is_err());
+        if Abi::NATIVE == Abi::X86_64 {
+            let name = "__ia32_compat_sys_socketcall";
+            assert_eq!(functions("socketcall", &[name]).expect("it"), [name]);
+        }
     }
 
     const OLD: [&str; 6] = [

@@ -138,7 +138,7 @@ fn left_behind(events: &str, alive: impl Fn(u32) -> bool) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use test_support::{is_root, skipped};
+    use test_support::{is_root, lacking, skipped};
 
     use super::*;
 
@@ -161,7 +161,7 @@ mod tests {
             names: Vec::new(),
         };
         if new().tracefs.read(EVENTS).is_err() {
-            println!("skipped: this kernel has no kprobes");
+            lacking("kprobes");
             return;
         }
         let mut probes = new();

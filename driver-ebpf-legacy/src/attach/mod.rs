@@ -3,9 +3,9 @@
 //! | | since 4.17 | 4.14 to 4.16 |
 //! |---|---|---|
 //! | returns of calls, forks, exits, execs | raw tracepoints | perf-event tracepoints |
-//! | entries of exec and of calls that do not return | kernel functions, by the perf PMU of kprobes | kernel functions, by name |
-//! | the same, where no function can be probed | the scheduler's tracepoints (since 6.10, not for commands) | |
-//! | the same, if that fails, too | `sys_enter`, which every call passes | `sys_enter` |
+//! | entries of exec, of calls that do not return, and of calls that replace the size of a buffer | kernel functions, by the perf PMU of kprobes | kernel functions, by name |
+//! | those of the first two, where no function can be probed | the scheduler's tracepoints (since 6.10, not for commands) | |
+//! | all three, if that fails, too | `sys_enter`, which every call passes | `sys_enter` |
 //!
 //! The driver tries what there is. It never concludes it from a kernel version. Tests can hide features
 //! ([`crate::kernel`]) to see every way on one kernel.
@@ -13,9 +13,12 @@
 pub(crate) mod entry;
 mod error;
 pub(crate) mod kprobes;
+mod mounting;
 pub(crate) mod tracefs;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+
+use driver_api::table::Syscall;
 
 use crate::kernel::Features;
 use crate::sys;
@@ -48,7 +51,7 @@ impl TracepointKind {
 #[derive(Debug, Default)]
 pub(crate) struct PerfEvents {
     open: Vec<OwnedFd>,
-    _kprobes: Option<Kprobes>,
+    kprobes: Option<Kprobes>,
 }
 
 impl PerfEvents {
@@ -70,8 +73,8 @@ impl PerfEvents {
         Ok(())
     }
 
-    /// Attaches a program to the kernel functions of all calls whose entry matters. On an error it is attached to none.
-    /// `compat`: 32-bit programs can make calls. `cpu` is one that is online.
+    /// Attaches a program to the kernel functions of exec and of all calls that do not return. On an error it is attached to
+    /// none. `compat`: 32-bit programs can make calls. `cpu` is one that is online.
     pub(crate) fn attach_entries(
         &mut self,
         features: Features,
@@ -81,15 +84,40 @@ impl PerfEvents {
     ) -> Result<(), EntryError> {
         let mut kprobes = Kprobes::new(features).map_err(EntryError::Kprobes)?;
         let opened = entry::open(compat, |function| {
-            let event = kprobes.open(cpu, function)?;
-            sys::attach(&event, program).map_err(|source| KprobeError::Attach {
-                function: function.to_owned(),
-                source,
-            })?;
-            Ok(event)
+            open_at(&mut kprobes, cpu, function, program)
         })?;
         self.open.extend(opened);
-        self._kprobes = Some(kprobes);
+        self.kprobes = Some(kprobes);
         Ok(())
     }
+
+    /// Attaches the same program to the functions of a call that replaces the size of a buffer.
+    pub(crate) fn attach_room(
+        &mut self,
+        cpu: u32,
+        call: &'static Syscall,
+        program: BorrowedFd<'_>,
+    ) -> Result<(), EntryError> {
+        let Some(kprobes) = &mut self.kprobes else {
+            return Ok(());
+        };
+        let opened = entry::open_room(call, |function| open_at(kprobes, cpu, function, program))?;
+        self.open.extend(opened);
+        Ok(())
+    }
+}
+
+/// Opens the entry of a function, and attaches a program there.
+fn open_at(
+    kprobes: &mut Kprobes,
+    cpu: u32,
+    function: &str,
+    program: BorrowedFd<'_>,
+) -> Result<OwnedFd, KprobeError> {
+    let event = kprobes.open(cpu, function)?;
+    sys::attach(&event, program).map_err(|source| KprobeError::Attach {
+        function: function.to_owned(),
+        source,
+    })?;
+    Ok(event)
 }

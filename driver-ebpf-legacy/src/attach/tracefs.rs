@@ -1,31 +1,29 @@
 //! tracefs: the numbers of tracepoints, the offsets of the fields in their records, and probes by name. It is used
 //! through a descriptor of its directory, so it can be mounted where no other process sees it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::thread;
 
 use nix::fcntl::{OFlag, open, openat};
-use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 
+use super::mounting::{self, MountError};
 use crate::kernel::{Feature, Features};
 
 /// Where it is usually mounted.
-const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
-/// Directories to mount it on in a mount namespace of our own: the first that exists is used.
-const PRIVATE_MOUNT_POINTS: [&str; 3] = ["/sys/kernel/tracing", "/sys", "/tmp"];
+pub(super) const MOUNT_POINTS: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 /// A file that tells tracefs from an empty directory.
-const MARK: &str = "events/enable";
+pub(super) const MARK: &str = "events/enable";
 
 /// Why tracefs cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TracefsError {
-    #[error("tracefs is not mounted, and lanner cannot mount it: mount -t tracefs tracefs {}", MOUNT_POINTS[0])]
-    Mount(#[source] io::Error),
+    #[error("tracefs is not mounted where lanner can reach it, and lanner cannot mount it")]
+    Mount(#[source] MountError),
+    #[error("tracefs is mounted at {}, and lanner may not read it", place.display())]
+    Closed { place: PathBuf, source: io::Error },
     #[error("cannot read {path} in tracefs")]
     Read { path: String, source: io::Error },
     #[error("cannot write {command:?} to {path} in tracefs")]
@@ -52,25 +50,38 @@ pub(crate) struct Tracefs {
 impl Tracefs {
     /// Finds it where it is mounted. Otherwise mounts it where only lanner sees it, if lanner may mount.
     pub(crate) fn open(features: Features) -> Result<Self, TracefsError> {
+        let mounted = mounting::mounted();
         if !features.hides(Feature::MountedTracefs) {
-            let mut places = MOUNT_POINTS.iter().map(PathBuf::from).chain(mounted());
-            if let Some(found) = places.find_map(|place| Self::at(open_folder(&place).ok()?)) {
-                return Ok(found);
+            // first those that are mounted: looking into debugfs mounts another
+            let usual = MOUNT_POINTS.iter().map(PathBuf::from);
+            for place in mounted.iter().map(|mount| mount.place.clone()).chain(usual) {
+                let Ok(folder) = open_folder(&place) else {
+                    continue;
+                };
+                match Self::at(folder) {
+                    Ok(found) => return Ok(found),
+                    // All mounts are of one file system, and a new one would not only be as closed: before Linux 6.10 it sets
+                    // owner and mode of all to those of its own options.
+                    Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+                        return Err(TracefsError::Closed { place, source });
+                    }
+                    Err(_) => {}
+                }
             }
         }
-        let detached = if features.hides(Feature::Fsmount) {
-            Err(io::ErrorKind::Unsupported.into())
-        } else {
-            detached()
-        };
-        detached
-            .or_else(|_| in_namespace())
-            .map_err(TracefsError::Mount)
+        let options = mounted.first().map_or("", |mount| &mount.options);
+        mounting::mount(features, options).map_err(TracefsError::Mount)
     }
 
-    fn at(folder: OwnedFd) -> Option<Self> {
+    /// The tracefs that this directory is the root of.
+    ///
+    /// # Errors
+    ///
+    /// It is none, or its files cannot be looked up.
+    pub(super) fn at(folder: OwnedFd) -> io::Result<Self> {
         let tracefs = Self { folder };
-        tracefs.file(MARK, OFlag::O_PATH).is_ok().then_some(tracefs)
+        tracefs.file(MARK, OFlag::O_PATH)?;
+        Ok(tracefs)
     }
 
     fn file(&self, path: &str, flags: OFlag) -> io::Result<File> {
@@ -120,7 +131,7 @@ impl Tracefs {
     }
 }
 
-fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
+pub(super) fn open_folder(path: &Path) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty())
 }
@@ -145,108 +156,8 @@ fn offset(format: &str, field: &str) -> Option<u32> {
     })
 }
 
-/// The directories where it is mounted now.
-fn mounted() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let fields = mounts
-        .lines()
-        .map(|line| line.split(' ').collect::<Vec<_>>());
-    fields
-        .filter(|fields| fields.get(2) == Some(&"tracefs"))
-        .filter_map(|fields| fields.get(1).map(PathBuf::from))
-        .collect()
-}
-
-/// Owns the descriptor that a system call returned.
-///
-/// # Safety
-///
-/// A result of 0 or more is a descriptor that the call has just made, and that nothing else owns.
-unsafe fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
-    match i32::try_from(result) {
-        // SAFETY: the caller's promise.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Mounts it without attaching it to a directory: the mount ends with its descriptor (since Linux 5.2).
-fn detached() -> io::Result<Tracefs> {
-    const CLOEXEC: u32 = 1; // FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC
-    const CMD_CREATE: u32 = 6; // FSCONFIG_CMD_CREATE
-    let nothing: *const libc::c_char = std::ptr::null();
-    // SAFETY: fsopen(2) reads a name that ends with NUL, and returns a new descriptor.
-    let context = unsafe {
-        descriptor(libc::syscall(
-            libc::SYS_fsopen,
-            c"tracefs".as_ptr(),
-            CLOEXEC,
-        ))
-    }?;
-    // SAFETY: with FSCONFIG_CMD_CREATE fsconfig(2) takes null pointers, and reads no memory.
-    let created = unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            CMD_CREATE,
-            nothing,
-            nothing,
-            0,
-        )
-    };
-    if created < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: fsmount(2) takes numbers, and returns a new descriptor.
-    let folder = unsafe {
-        descriptor(libc::syscall(
-            libc::SYS_fsmount,
-            context.as_raw_fd(),
-            CLOEXEC,
-            0,
-        ))
-    }?;
-    Tracefs::at(folder).ok_or_else(|| unmarked("the new mount"))
-}
-
-/// A tracefs at this place in which nothing can be found, as its files cannot be looked up.
-fn unmarked(place: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::PermissionDenied,
-        format!("{MARK} cannot be found in {place}"),
-    )
-}
-
-/// Mounts it in the mount namespace of a thread that ends at once. The open directory keeps the mount alive.
-fn in_namespace() -> io::Result<Tracefs> {
-    let thread = thread::Builder::new()
-        .name("lanner-tracefs".to_owned())
-        .spawn(|| {
-            let none: Option<&str> = None;
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            let tracefs = Some("tracefs");
-            let mut last = nix::Error::ENOENT;
-            for place in PRIVATE_MOUNT_POINTS {
-                match mount(tracefs, place, tracefs, MsFlags::empty(), none) {
-                    Ok(()) => {
-                        return Tracefs::at(open_folder(Path::new(place))?)
-                            .ok_or_else(|| unmarked(place));
-                    }
-                    Err(error) => last = error,
-                }
-            }
-            Err(last.into())
-        })?;
-    thread
-        .join()
-        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
-}
-
 #[cfg(test)]
 mod tests {
-    use test_support::{is_root, skipped};
-
     use super::*;
 
     const NEWTASK: &str = "name: task_newtask\nID: 139\nformat:\n\
@@ -263,33 +174,5 @@ mod tests {
         assert_eq!(offset(NEWTASK, "clone_flags"), Some(32));
         assert_eq!(offset(NEWTASK, "name"), Some(48));
         assert_eq!(offset(NEWTASK, "flags"), None);
-    }
-
-    #[test]
-    fn it_can_be_mounted_where_no_other_process_sees_it() {
-        if !is_root() {
-            skipped("mounting needs root");
-            return;
-        }
-        let before = fs::read_to_string("/proc/self/mounts").expect("mounts");
-        for tracefs in [detached(), in_namespace()] {
-            match tracefs {
-                Ok(tracefs) => {
-                    assert!(tracefs.id("raw_syscalls/sys_exit").expect("an id") > 0);
-                    assert_eq!(
-                        tracefs
-                            .field("raw_syscalls/sys_exit", "id")
-                            .expect("a field"),
-                        8
-                    );
-                }
-                // fsopen(2) came with Linux 5.2
-                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::ENOSYS)),
-            }
-        }
-        assert_eq!(
-            fs::read_to_string("/proc/self/mounts").expect("mounts"),
-            before
-        );
     }
 }

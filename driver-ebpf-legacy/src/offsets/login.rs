@@ -1,9 +1,16 @@
 //! Finds the login id in a task_struct.
 
+use std::path::Path;
+
 use super::offset;
 use super::peek::{is_pointer, offsets_of, u32_at, u64_at};
 use super::tasks::Family;
 use crate::layout::{Offsets, have};
+
+/// Whether the kernel keeps login ids at all. Without CONFIG_AUDIT no process has any, and nothing is missing.
+pub(super) fn are_kept() -> bool {
+    Path::new("/proc/self/loginuid").exists()
+}
 
 /// Finds `loginuid` and `sessionid`.
 pub(super) fn loginuid(off: &mut Offsets, task: &[u8], family: &Family) -> Option<()> {

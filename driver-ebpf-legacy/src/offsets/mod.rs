@@ -68,12 +68,14 @@ const FACTS: [(u32, &str); 17] = [
         BIRTHS,
     ),
     (have::TTY, "terminals of new programs"),
-    (have::LOGINUID, "login ids of new programs"),
+    (have::LOGINUID, LOGIN_IDS),
     (
         have::COMPAT,
         "32-bit calls (int 0x80) of 64-bit programs: they are taken for 64-bit calls",
     ),
 ];
+
+const LOGIN_IDS: &str = "login ids of new programs";
 
 const BIRTHS: &str =
     "what a new process shares with its parent, and its id in its own PID namespace";
@@ -135,9 +137,11 @@ pub(crate) fn find(
             gaps.push(births_gap());
         }
     }
-    let missing = FACTS
-        .iter()
-        .filter(|(bits, what)| !offsets.has(*bits) && !gaps.iter().any(|gap| gap.what == *what));
+    let missing = FACTS.iter().filter(|(bits, what)| {
+        !offsets.has(*bits)
+            && !gaps.iter().any(|gap| gap.what == *what)
+            && (*what != LOGIN_IDS || login::are_kept())
+    });
     let missing: Vec<Gap> = missing
         .map(|(_, what)| {
             Gap::new(

@@ -346,9 +346,9 @@ impl Buffer {
         };
         let from = self.offset(at);
         let first = self.len.min(self.size - from);
-        // SAFETY: within the data pages. The kernel does not write there before `data_tail` has passed it, which happens
-        // after the borrow has ended.
         let whole =
+            // SAFETY: within the data pages. The kernel does not write there before `data_tail` has passed it, which
+            // happens after the borrow has ended.
             unsafe { std::slice::from_raw_parts(self.base.add(self.page + from).as_ptr(), first) };
         if first == self.len {
             return whole;

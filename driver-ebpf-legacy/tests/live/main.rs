@@ -11,6 +11,7 @@ use driver_api::driver::{Flow, Polled};
 use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Event, Fact, Kind};
 use driver_ebpf_legacy::Legacy;
+use test_support::skipped;
 
 use stage::{open, request, root, run, text};
 
@@ -65,7 +66,7 @@ fn a_birth_says_what_is_shared_and_the_id_in_a_new_namespace() {
     }
     let (events, status) = run("unshare --pid --fork true && true", &["getpid"]);
     if status != Some(0) {
-        println!("skipped: unshare(1) makes no PID namespace here");
+        skipped("unshare(1) makes no PID namespace here");
         return;
     }
     let births: Vec<[u64; 6]> = events

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use driver_api::driver::{Driver, OpenError};
 use driver_api::event::{Event, Fact, Kind};
-use driver_api::host::Host;
+use driver_api::host::{Host, Trial};
 use driver_api::request::Target;
 use driver_ebpf_legacy::{Feature, Legacy};
 use nix::mount::{MsFlags, mount, umount};
@@ -79,32 +79,61 @@ fn a_command_is_captured_in_every_way_of_attaching() {
     }
 }
 
+/// A mount namespace of this thread alone, without tracefs.
+fn own_mounts() {
+    let none: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
+    for place in [
+        "/sys/kernel/debug/tracing",
+        "/sys/kernel/tracing",
+        "/sys/kernel/debug",
+    ] {
+        // it may not be mounted there
+        let _ = umount(place);
+    }
+}
+
 #[test]
 fn a_user_who_cannot_read_tracefs_is_refused_with_what_would_help() {
+    const PLACE: &str = "/sys/kernel/tracing";
     if !root() {
         return;
     }
-    let opened = std::thread::spawn(|| {
-        // SAFETY: the system call, unlike libc's function, changes this thread alone, which ends below.
-        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
-        assert_eq!(changed, 0);
-        let host = Host {
-            capabilities: !0,
-            ..Host::default()
+    let refused = |hidden: &'static [Feature]| {
+        let opened = std::thread::spawn(move || {
+            own_mounts();
+            let none: Option<&str> = None;
+            mount(none, PLACE, Some("tracefs"), MsFlags::empty(), none).expect("tracefs");
+            // SAFETY: the system call, unlike libc's function, changes this thread alone, which ends below.
+            let changed = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+            assert_eq!(changed, 0);
+            // all but tracefs is there
+            let host = Host {
+                capabilities: !0,
+                bpf: Trial::Works,
+                perf_events: Trial::Works,
+                ..Host::default()
+            };
+            Legacy::without(hidden)
+                .open(&host, &request("true", &["openat"]))
+                .map(|_| ())
+        });
+        let Err(OpenError::Unusable { gaps, .. }) = opened.join().expect("a thread") else {
+            panic!("it is refused before anything is loaded");
         };
-        let driver = Legacy::without(&[Feature::RawTracepoints, Feature::MountedTracefs]);
-        driver
-            .open(&host, &request("true", &["openat"]))
-            .map(|_| ())
-    });
-    let Err(OpenError::Unusable { gaps, .. }) = opened.join().expect("a thread") else {
-        panic!("it is refused before anything is loaded");
+        let [gap] = &gaps[..] else {
+            panic!("one gap, not {gaps:?}");
+        };
+        assert_eq!(gap.what, "a tracefs that lanner can read");
+        assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
+        gap.why.clone()
     };
-    let [gap] = &gaps[..] else {
-        panic!("one gap, not {gaps:?}");
-    };
-    assert_eq!(gap.what, "a tracefs that lanner can read");
-    assert!(gap.remedy.contains("CAP_DAC_READ_SEARCH"), "{gap:?}");
+    let closed = refused(&[Feature::RawTracepoints]);
+    let said = format!("tracefs is mounted at {PLACE}, and lanner may not read it");
+    assert!(closed.contains(&said), "{closed}");
+    let absent = refused(&[Feature::RawTracepoints, Feature::MountedTracefs]);
+    assert!(absent.contains("lanner cannot mount it"), "{absent}");
 }
 
 #[test]
@@ -147,18 +176,7 @@ fn without_tracefs_it_is_mounted_where_no_other_process_sees_it() {
     if !root() {
         return;
     }
-    // a mount namespace of this thread alone
-    let none: Option<&str> = None;
-    unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).expect("private mounts");
-    for place in [
-        "/sys/kernel/debug/tracing",
-        "/sys/kernel/tracing",
-        "/sys/kernel/debug",
-    ] {
-        // it may not be mounted there
-        let _ = umount(place);
-    }
+    own_mounts();
     assert!(!Path::new("/sys/kernel/tracing/events").is_dir());
     sees_a_command(&[Feature::RawTracepoints], "without tracefs");
     sees_a_command(

@@ -65,7 +65,6 @@ impl NotifyCapture {
     /// read was its own.
     pub(super) fn notified(&mut self, notification: &Notification, sink: Sink) {
         let (id, tid) = (notification.id, notification.tid);
-        self.note_waiting(tid);
         let entry = self.entry_of(notification).filter(|_| tid > 0);
         if let Some(entry) = &entry
             && hiding::withholds_pages(tid, entry.called.call, &entry.args)
@@ -81,7 +80,7 @@ impl NotifyCapture {
             return;
         }
         if self.processes.execs > 0 {
-            self.settle_exec(tid, is_first_call(entry.called.call.name), sink);
+            self.settle_exec(tid, id, is_first_call(entry.called.call.name), sink);
         }
         let mut tgid = tid;
         if let Some(thread) = self.processes.threads.get_mut(&tid) {

@@ -1,6 +1,7 @@
 //! The running capture of notify mode: waits for notifications and for the ends of processes, and hands the events
 //! that are made of them to the sink. [`calls`](super::calls) and [`family`](super::family) make the events.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
@@ -15,6 +16,7 @@ use libc::pid_t;
 use super::launch::ListenerChannel;
 use super::listener::Listener;
 use super::processes::Processes;
+use super::receiver::Receiver;
 use super::watchdog::Watchdog;
 use crate::events::{self, Events, Sink};
 use crate::threads::{self, Owner};
@@ -31,8 +33,9 @@ const TO_LEAVE: Duration = Duration::from_secs(2);
 /// What exists once the command runs.
 #[derive(Debug)]
 struct Running {
-    listener: Listener,
-    watchdog: Option<Watchdog>,
+    listener: Arc<Listener>,
+    receiver: Receiver,
+    watchdog: Option<Arc<Watchdog>>,
     /// The kernel reports when no process uses the filter any more. Known from another feature, which is newer.
     reports_end: bool,
 }
@@ -109,14 +112,10 @@ impl NotifyCapture {
             return false;
         };
         let listener = &running.listener;
-        let answered = match result {
+        match result {
             None => listener.answer(id).is_ok(),
             Some(result) => listener.finish(id, result).is_ok(),
-        };
-        if let Some(watchdog) = &running.watchdog {
-            watchdog.note_waiting(0);
         }
-        answered
     }
 
     /// Follows a thread, and its process, which from then on dies with lanner.
@@ -136,14 +135,7 @@ impl NotifyCapture {
     }
 
     fn watchdog(&self) -> Option<&Watchdog> {
-        self.running.as_ref()?.watchdog.as_ref()
-    }
-
-    /// Has the watchdog know of a thread that waits for an answer: it must die with lanner, too.
-    pub(super) fn note_waiting(&self, tid: pid_t) {
-        if let Some(watchdog) = self.watchdog() {
-            watchdog.note_waiting(tid);
-        }
+        self.running.as_ref()?.watchdog.as_deref()
     }
 
     fn failure(&self, step: &str, source: impl Into<Cause>) -> CaptureError {
@@ -176,11 +168,19 @@ impl NotifyCapture {
         };
         let reports_end = listener.wake_on_one_cpu();
         let watchdog = Watchdog::new(&listener, pid);
+        let watchdog = watchdog.inspect_err(|error| tracing::warn!("no watchdog: {error}"));
+        let watchdog = watchdog.ok().map(Arc::new);
+        let listener = Arc::new(listener);
+        let receiver = Receiver::new(Arc::clone(&listener), watchdog.clone());
+        let receiver = receiver.map_err(|error| {
+            self.ended = true;
+            kill(pid);
+            self.failure("receive calls on a thread", error)
+        })?;
         self.running = Some(Running {
             listener,
-            watchdog: watchdog
-                .inspect_err(|error| tracing::warn!("no watchdog: {error}"))
-                .ok(),
+            receiver,
+            watchdog,
             reports_end,
         });
         self.add(pid, pid, threads::owner(pid.unsigned_abs()));
@@ -248,14 +248,17 @@ impl NotifyCapture {
         let Some(running) = self.running.as_ref() else {
             return false;
         };
-        let ready = running.listener.wait(Some(self.processes.ends()), patience);
-        let call = ready.call.then(|| running.listener.receive()).flatten();
+        let ready = running.receiver.wait(Some(self.processes.ends()), patience);
+        let call = ready.call.then(|| running.receiver.next()).flatten();
         // an end that the parent has seen is delivered before what the parent does next
         if ready.other || self.processes.lacks_pidfds() {
             self.report_ends(false, sink);
         }
         if let Some(call) = call {
             self.notified(&call, sink);
+            if let Some(watchdog) = self.watchdog() {
+                watchdog.forget_waiting(call.tid);
+            }
         }
         if ready.deserted && !ready.other {
             // the pidfds are about to report the last ends
@@ -278,12 +281,11 @@ impl NotifyCapture {
             for tgid in self.processes.all() {
                 self.processes.kill(tgid);
             }
-            let ready = running.listener.wait(None, LOOK);
-            if ready.call
-                && let Some(call) = running.listener.receive()
-                && call.tid > 0
-            {
-                kill(call.tid);
+            let ready = running.receiver.wait(None, LOOK);
+            while let Some(call) = running.receiver.next() {
+                if call.tid > 0 {
+                    kill(call.tid);
+                }
             }
             if self.status.is_none() {
                 self.status = self.command.status();

@@ -113,9 +113,9 @@ impl NotifyCapture {
         true
     }
 
-    /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `first`: the call is
-    /// one of those that a new program begins with.
-    pub(super) fn settle_exec(&mut self, tid: pid_t, first: bool, sink: Sink) {
+    /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `waits` is the id of the
+    /// call's notification. `first`: the call is one of those that a new program begins with.
+    pub(super) fn settle_exec(&mut self, tid: pid_t, waits: u64, first: bool, sink: Sink) {
         let Some(tgid) = self.processes.threads.get(&tid).map(|thread| thread.tgid) else {
             return;
         };
@@ -126,7 +126,13 @@ impl NotifyCapture {
             return;
         };
         let first = first && pending.tid == tid;
-        if pending.before.is_replaced(&Image::of(tid), first) {
+        let now = Image::of(tid);
+        if !self.is_valid(waits) {
+            // The thread was killed, perhaps by this very exec. What was read shows nothing.
+            if let Some(process) = self.processes.get_mut(tgid) {
+                process.exec = Some(pending);
+            }
+        } else if pending.before.is_replaced(&now, first) {
             self.processes.execs -= 1;
             self.executed(tgid, &pending, sink);
         } else if pending.tid == tid {

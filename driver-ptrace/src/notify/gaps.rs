@@ -70,6 +70,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         reader::gap(),
         Gap::own_roots(),
         Gap::relative_sockets(),
+        Gap::kernel_files(),
         Gap::name_by_file(),
         Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \
@@ -108,7 +109,9 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::new(
             "calls that a signal ends with EINTR",
             "if a signal whose handler lacks SA_RESTART arrives within the microseconds before lanner has received \
-             the notification, a captured call ends with EINTR, even one that otherwise never does",
+             the notification, a captured call ends with EINTR, even one that otherwise never does: with a signal every \
+             0.3 ms on two busy CPUs, 7 to 17 of 3,000 openat calls of one program, and 880 of 24,000 of eight programs at \
+             once; before Linux 5.19, also while lanner handles the call",
             trace,
         ),
         Gap::new(

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use libc::{Ioctl, c_int, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
+use libc::{Ioctl, c_ulong, pid_t, seccomp_notif, seccomp_notif_resp};
 
 /// Requests of linux/seccomp.h, which libc does not have. `ID_VALID` has the direction that kernels before 5.17
 /// expect; later ones take either.
@@ -60,29 +60,12 @@ impl Listener {
 
     /// Waits for a call, or for another descriptor to be readable.
     pub(crate) fn wait(&self, other: Option<BorrowedFd<'_>>, timeout: Duration) -> Ready {
-        let poll = |fd: c_int| libc::pollfd {
-            fd,
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        // ppoll ignores a negative descriptor
-        let mut fds = [
-            poll(self.0.as_raw_fd()),
-            poll(other.map_or(-1, |other| other.as_raw_fd())),
-        ];
-        let timeout = libc::timespec {
-            tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        // SAFETY: the kernel reads and writes the two elements of `fds`.
-        let ready =
-            unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
-        // after an interruption nothing is ready
-        let is = |at: usize, bits: i16| ready > 0 && fds[at].revents & bits != 0;
+        let [own, other] = poll([Some(self.as_fd()), other], timeout);
+        let is = |events: i16, bits: i16| events & bits != 0;
         Ready {
-            call: is(0, libc::POLLIN),
-            deserted: is(0, libc::POLLHUP) && !is(0, libc::POLLIN),
-            other: is(1, libc::POLLIN),
+            call: is(own, libc::POLLIN),
+            deserted: is(own, libc::POLLHUP) && !is(own, libc::POLLIN),
+            other: is(other, libc::POLLIN),
         }
     }
 
@@ -145,4 +128,26 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Waits until one of two descriptors is readable. Which of them are? After an interruption, none.
+pub(crate) fn readable(fds: [Option<BorrowedFd<'_>>; 2], timeout: Duration) -> [bool; 2] {
+    poll(fds, timeout).map(|events| events & libc::POLLIN != 0)
+}
+
+/// ppoll(2) for two descriptors: their events.
+fn poll(fds: [Option<BorrowedFd<'_>>; 2], timeout: Duration) -> [i16; 2] {
+    let mut fds = fds.map(|fd| libc::pollfd {
+        // ppoll ignores a negative descriptor
+        fd: fd.map_or(-1, |fd| fd.as_raw_fd()),
+        events: libc::POLLIN,
+        revents: 0,
+    });
+    let timeout = libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    };
+    // SAFETY: the kernel reads and writes the two elements of `fds`.
+    let ready = unsafe { libc::ppoll(fds.as_mut_ptr(), 2, &raw const timeout, std::ptr::null()) };
+    fds.map(|fd| if ready > 0 { fd.revents } else { 0 })
 }

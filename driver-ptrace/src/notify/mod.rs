@@ -1,7 +1,7 @@
 //! Notify mode: seccomp user notification (seccomp_unotify(2)), where ptrace is forbidden. A command's filter wakes
 //! lanner at the entry of each selected call; lanner reads the parameters and lets the call go on.
 //!
-//! [`launch`] installs the filter and gets its [`listener`]. [`capture`] is the loop, and [`calls`] makes events of
+//! [`launch`] installs the filter and gets its [`listener`]; [`receiver`] receives. [`capture`] is the loop, and [`calls`] makes events of
 //! entries. [`family`] finds out about births, execs and ends, which nothing reports here, with the help of
 //! [`processes`]. [`watchdog`] ends a command whose lanner was killed. [`trial`] tries whether all that is allowed,
 //! [`gaps`] says what the mode needs and lacks.
@@ -13,6 +13,7 @@ mod gaps;
 mod launch;
 mod listener;
 mod processes;
+mod receiver;
 pub(crate) mod trial;
 mod watchdog;
 

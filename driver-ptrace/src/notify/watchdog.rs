@@ -23,8 +23,8 @@ const PROBES: usize = 16;
 #[derive(Debug)]
 #[repr(C)]
 struct Shared {
-    /// The thread that waits for lanner's answer; 0: none. The kernel reports it to lanner alone.
-    waiting: AtomicI32,
+    /// The threads that wait for lanner's answer, by their ids; 0: a free place. The kernel reports them to lanner alone.
+    waiting: [AtomicI32; PLACES],
     /// The followed processes, by their ids; 0: a free place.
     processes: [AtomicI32; PLACES],
 }
@@ -34,6 +34,8 @@ struct SharedMemory(NonNull<Shared>);
 
 // SAFETY: the mapping lives as long as this and has atomic numbers alone, which any thread may use.
 unsafe impl Send for SharedMemory {}
+// SAFETY: as above.
+unsafe impl Sync for SharedMemory {}
 
 impl SharedMemory {
     fn new() -> io::Result<Self> {
@@ -61,12 +63,20 @@ impl SharedMemory {
         // is atomic.
         unsafe { self.0.as_ref() }
     }
+}
 
-    /// The places where a process can be.
-    fn places(&self, pid: pid_t) -> impl Iterator<Item = &AtomicI32> {
-        let first = pid.unsigned_abs() as usize;
-        (first..first + PROBES).filter_map(|at| self.shared().processes.get(at % PLACES))
-    }
+/// The places where an id can be.
+fn places_of(all: &[AtomicI32; PLACES], id: pid_t) -> impl Iterator<Item = &AtomicI32> {
+    let first = id.unsigned_abs() as usize;
+    (first..first + PROBES).filter_map(|at| all.get(at % PLACES))
+}
+
+/// Replaces a number in one of an id's places, if one has it.
+fn replace(all: &[AtomicI32; PLACES], id: pid_t, (from, to): (pid_t, pid_t)) {
+    // lanner's threads may be looking for a free place at the same time
+    let order = Ordering::Relaxed;
+    let mut places = places_of(all, id);
+    places.any(|place| place.compare_exchange(from, to, order, order).is_ok());
 }
 
 impl Drop for SharedMemory {
@@ -113,31 +123,24 @@ impl Watchdog {
         }
     }
 
-    /// Notes the thread that waits for lanner's answer; 0: none.
+    /// Notes a thread that waits for lanner's answer.
     pub(crate) fn note_waiting(&self, tid: pid_t) {
-        self.memory.shared().waiting.store(tid, Ordering::Relaxed);
+        replace(&self.memory.shared().waiting, tid, (0, tid));
+    }
+
+    /// A thread that was noted does not wait any more.
+    pub(crate) fn forget_waiting(&self, tid: pid_t) {
+        replace(&self.memory.shared().waiting, tid, (tid, 0));
     }
 
     /// A process is followed. If there is no place for it, it is killed at its next call instead of at once.
     pub(crate) fn add(&self, pid: pid_t) {
-        if let Some(place) = self
-            .memory
-            .places(pid)
-            .find(|place| place.load(Ordering::Relaxed) == 0)
-        {
-            place.store(pid, Ordering::Relaxed);
-        }
+        replace(&self.memory.shared().processes, pid, (0, pid));
     }
 
     /// A process has ended.
     pub(crate) fn remove(&self, pid: pid_t) {
-        if let Some(place) = self
-            .memory
-            .places(pid)
-            .find(|place| place.load(Ordering::Relaxed) == pid)
-        {
-            place.store(0, Ordering::Relaxed);
-        }
+        replace(&self.memory.shared().processes, pid, (pid, 0));
     }
 }
 
@@ -181,7 +184,7 @@ fn watch(
             );
         }
         let shared = memory.shared();
-        for place in [&shared.waiting].into_iter().chain(&shared.processes) {
+        for place in shared.waiting.iter().chain(&shared.processes) {
             let pid = place.load(Ordering::Relaxed);
             if pid > 0 {
                 libc::kill(pid, libc::SIGKILL);

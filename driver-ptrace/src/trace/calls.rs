@@ -1,6 +1,6 @@
 //! Entries and exits of calls.
 
-use driver_api::event::{Flags, Header, Kind};
+use driver_api::event::{Abi, Flags, Header, Kind};
 use driver_api::plan::flag;
 use driver_api::predicate::Made;
 use driver_api::table::{Category, Returns};
@@ -14,7 +14,7 @@ use super::tracees::Call;
 use crate::events::Sink;
 use crate::filter;
 use crate::hiding::{self, Called};
-use crate::interpret;
+use crate::interpret::Rooms;
 use crate::memory::{self, Memory};
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
@@ -112,11 +112,12 @@ impl PtraceCapture {
             nr,
             args,
             pinning: Pinning::of(call),
-            room: None,
+            rooms: None,
             exec: None,
         };
         if selected {
-            begun.room = interpret::room(&plan, &begun.args, &begun.memory(tid));
+            let rooms = Rooms::of(&plan, &begun.args, &begun.memory(tid));
+            begun.rooms = rooms.map(Box::new);
         }
         let mut awaits_exit = false;
         if affinity::is_affinity_call(call) {
@@ -196,6 +197,7 @@ impl PtraceCapture {
 
     /// A call has returned, or is sure to.
     pub(super) fn exit_of(&mut self, tid: pid_t, call: Call, returned: i64, sink: Sink) {
+        let returned = signed(call.abi, returned);
         let is_pending = pending_restart::is_pending(&call, returned);
         let ret = if is_pending {
             pending_restart::EINTR
@@ -241,7 +243,7 @@ impl PtraceCapture {
         let plan = self.events.plan_of(call.call, call.abi, call.nr);
         let memory = call.memory(tid);
         self.events
-            .begin_call(&header, ret, &plan, &memory, call.room);
+            .begin_call(&header, ret, &plan, &memory, call.rooms.as_deref());
         if ret >= 0 {
             // the path is mostly in what `memory` has read ahead
             self.unpin_for_status(&call, &memory);
@@ -253,5 +255,35 @@ impl PtraceCapture {
         {
             thread.pending_restart = PendingRestart::new(call, event, returned);
         }
+    }
+}
+
+/// What a call has returned, with an error as a negative number. A 32-bit call has a result of 32 bits, whose sign the
+/// kernel does not always extend: modify_ldt(2) returns an int. Addresses have no sign.
+fn signed(abi: Abi, returned: i64) -> i64 {
+    const ERRORS: i32 = 4095;
+    match abi {
+        Abi::I386 | Abi::Arm => {
+            let word = (returned & 0xffff_ffff) as i32;
+            if (-ERRORS..0).contains(&word) {
+                i64::from(word)
+            } else {
+                returned
+            }
+        }
+        Abi::X86_64 | Abi::X32 | Abi::Aarch64 | Abi::IoUring => returned,
+    }
+}
+
+#[test]
+fn an_error_of_a_32_bit_call_is_negative() {
+    for (abi, returned, result) in [
+        (Abi::I386, 0xffff_ffda, -38),
+        (Abi::I386, -38, -38),
+        (Abi::I386, 0xf7f0_0000, 0xf7f0_0000),
+        (Abi::Arm, 0xffff_f001, -4095),
+        (Abi::X86_64, 0xffff_ffda, 0xffff_ffda),
+    ] {
+        assert_eq!(signed(abi, returned), result, "{abi:?} {returned:#x}");
     }
 }

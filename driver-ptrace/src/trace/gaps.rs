@@ -135,10 +135,12 @@ fn gaps(host: &Host) -> Vec<Gap> {
         Gap::named_files(),
         Gap::own_roots(),
         Gap::relative_sockets(),
+        Gap::kernel_files(),
         Gap::new(
-            "the other end of some Unix sockets before Linux 5.6",
-            "lanner cannot duplicate the descriptor there (pidfd_getfd) and asks sock_diag(7), which needs CONFIG_UNIX_DIAG \
-             and knows only sockets in lanner's own network namespace",
+            "both ends of some sockets before Linux 5.6",
+            "lanner cannot duplicate the descriptor there (pidfd_getfd). It asks sock_diag(7) for the other end of a Unix \
+             socket, which needs CONFIG_UNIX_DIAG and knows only sockets in lanner's own network namespace. A TCP socket \
+             that is bound, and neither connected nor listening, is in no table of the kernel",
             "use Linux 5.6 or later, or an eBPF driver",
         ),
         Gap::new(

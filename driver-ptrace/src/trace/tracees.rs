@@ -10,6 +10,7 @@ use libc::pid_t;
 use super::pending_restart::PendingRestart;
 use super::pinning::Pinning;
 use crate::id_map::IdMap;
+use crate::interpret::Rooms;
 use crate::memory::Memory;
 use crate::threads::{self, Owner};
 use crate::tracee::Stop;
@@ -70,8 +71,8 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
-    /// What the program has room for: see [`interpret::room`](crate::interpret::room).
-    pub(super) room: Option<u32>,
+    /// What the program has room for.
+    pub(super) rooms: Option<Box<Rooms>>,
     /// Where the thread may run until its exit.
     pub(crate) pinning: Pinning,
     /// For an exec: the event that was begun at its entry, because its memory is gone afterwards.

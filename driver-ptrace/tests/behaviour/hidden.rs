@@ -4,6 +4,7 @@ use driver_api::driver::Driver;
 use driver_api::event::{Abi, Kind, Status};
 use driver_api::host::{Host, capability};
 use driver_ptrace::{Notify, Ptrace};
+use test_support::skipped;
 
 use crate::stage::*;
 
@@ -108,7 +109,7 @@ fn a_page_that_never_comes_is_a_fault_and_holds_nobody_up() {
             let target = scene("withheld-memory");
             let (events, status) = watch_on(driver, &host(), target, names);
             if exit_code(status) == 63 {
-                eprintln!("skipped: this user may not use userfaultfd(2)");
+                skipped("this user may not use userfaultfd(2)");
                 return;
             }
             assert_eq!(exit_code(status), 0, "{driver:?}");
@@ -125,7 +126,7 @@ fn a_page_that_never_comes_is_a_fault_and_holds_nobody_up() {
 fn write_of_late_memory(driver: &dyn Driver, name: &str, names: &[&str]) -> Option<Status> {
     let (events, status) = watch_on(driver, &host(), scene(name), names);
     if exit_code(status) == 63 {
-        test_support::skipped("this user may not mount a FUSE file system");
+        skipped("this user may not mount a FUSE file system");
         return None;
     }
     assert_eq!(exit_code(status), 0, "{driver:?} {name}");
@@ -167,7 +168,7 @@ fn memory_that_its_process_keeps_locked_is_a_fault_and_holds_nobody_up() {
 fn events_of_a_program_that_may_not_be_read_are_counted_as_lost() {
     // SAFETY: these calls take numbers.
     if unsafe { libc::geteuid() } != 0 {
-        eprintln!("skipped: only root can make itself a user who may not read a program");
+        skipped("only root can make itself a user who may not read a program");
         return;
     }
     let folder = std::env::temp_dir().join(format!("lanner-closed-{}", std::process::id()));

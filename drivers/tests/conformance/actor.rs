@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Calls that each thread of `steady` makes.
 pub(crate) const STEADY: usize = 400;
 
+/// Processes of `exec-busy`.
+pub(crate) const BUSY: usize = 20;
+
 /// Bytes that `write-long` writes.
 pub(crate) const LONG: usize = 200;
 
@@ -45,6 +48,7 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "exec-thread" => {
             thread::spawn(exec_self).join().expect("the thread execs");
         }
+        "exec-busy" => exec_busy(),
         "storm" => storm(arg(0).parse().unwrap_or(0)),
         "ticks" => ticks(arg(0)),
         "surroundings" => surroundings(arg(0)),
@@ -151,6 +155,28 @@ fn exec_self() {
             args_ptr.as_ptr(),
             env_ptr.as_ptr(),
         );
+    }
+}
+
+/// Processes execute a program while their other threads make calls.
+fn exec_busy() {
+    for _ in 0..BUSY {
+        // SAFETY: this process has one thread.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            for _ in 0..4 {
+                thread::spawn(|| {
+                    loop {
+                        open_raw("/nonexistent/busy", libc::O_RDONLY);
+                        thread::sleep(Duration::from_micros(100));
+                    }
+                });
+            }
+            thread::sleep(Duration::from_millis(5));
+            exec_self();
+        }
+        // SAFETY: waitpid(2) is not asked for a status.
+        unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     }
 }
 

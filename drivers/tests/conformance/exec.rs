@@ -10,8 +10,8 @@ use driver_api::event::{Event, Fact, Flags, Kind, Layer};
 use driver_api::support::Gap;
 use proc_pid::Capabilities;
 
-use crate::Case;
 use crate::stage::{Kept, Outcome, Stage, check, named, said, same};
+use crate::{Case, actor};
 
 pub(crate) const CASES: &[Case] = &[
     (&[10], "an exec is one event with its facts", exec),
@@ -19,6 +19,11 @@ pub(crate) const CASES: &[Case] = &[
         &[10],
         "an exec by a thread bears the leader's id",
         exec_of_thread,
+    ),
+    (
+        &[10],
+        "an exec ends the calls of other threads",
+        exec_among_busy_threads,
     ),
     (
         &[8, 10],
@@ -202,6 +207,32 @@ fn exec_from_cold_memory(stage: &Stage) -> Outcome {
         .rfind(|e| e.kind() == Kind::Exec)
         .ok_or("no exec")?;
     same("path", &last.text(0), &Some("/proc/self/exe".to_owned()))?;
+    Ok(None)
+}
+
+/// A call that ends with the exec of another thread says nothing about it.
+fn exec_among_busy_threads(stage: &Stage) -> Outcome {
+    let (events, status) = stage.watch("exec-busy", &[], &["execve", "openat"])?;
+    same("status", &status, &Some(0))?;
+    let exe = std::env::current_exe().map_err(|e| e.to_string())?;
+    let execs: Vec<_> = events
+        .iter()
+        .filter(|e| e.kind() == Kind::Exec)
+        .skip(1)
+        .collect();
+    same("execs", &execs.len(), &actor::BUSY)?;
+    for exec in execs {
+        let text = |fact| {
+            let event = exec.event();
+            event
+                .fact(fact)
+                .map(|a| String::from_utf8_lossy(&a.text()).into_owned())
+        };
+        same("fact exe", &text(Fact::Exe).as_deref(), &exe.to_str())?;
+        same("fact comm", &text(Fact::Comm).as_deref(), &Some("exe"))?;
+    }
+    let failed = named(&events, "execve").filter(|e| e.kind() == Kind::Syscall);
+    same("failed execs", &failed.count(), &actor::BUSY)?;
     Ok(None)
 }
 

@@ -74,8 +74,8 @@ fn header(truth: &Truth, event: &Event<'_>, entry_only: bool) -> Vec<Fault> {
     } else {
         0
     };
-    // whether a file was made or found is a fact of some drivers, not of the call
-    let found = header.flags & !(Flags::CREATED | Flags::EXISTED);
+    // whether a file was made or found, and whether a size was seen, are facts of some drivers, not of the call
+    let found = header.flags & !(Flags::CREATED | Flags::EXISTED | Flags::ROOM_SEEN);
     if found != flags {
         faults.push(fault("flags", format!("{flags:#x}"), format!("{found:#x}")));
     }
@@ -168,6 +168,15 @@ fn is_done_by_kernel(truth: &Truth, what: u8) -> bool {
     })
 }
 
+/// Whether only how many bytes there were differs: the kernel says of a message how many it has sent.
+fn differ_in_length(expected: &[Want], found: &[Want]) -> bool {
+    let without = |wants: &[Want]| -> Vec<Want> {
+        let wants = wants.iter().cloned();
+        wants.map(|want| Want { full: 0, ..want }).collect()
+    };
+    without(expected) == without(found)
+}
+
 fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>, entry_only: bool) {
     let mut pairs: BTreeMap<(u8, u8), (Vec<Want>, Vec<Want>)> = BTreeMap::new();
     for want in &truth.want {
@@ -192,7 +201,11 @@ fn attachments(faults: &mut Vec<Fault>, truth: &Truth, event: &Event<'_>, entry_
             let is_fact = Fact::from_u8(what).is_some();
             let named = if entry_only && found.is_empty() && is_done_by_kernel(truth, what) {
                 "what the kernel does".to_owned()
-            } else if entry_only && !found.is_empty() && !is_fact && whole(&found) {
+            } else if entry_only
+                && !found.is_empty()
+                && !is_fact
+                && (whole(&found) || differ_in_length(&expected, &found))
+            {
                 "what the kernel changes".to_owned()
             } else {
                 name(truth, what, part)

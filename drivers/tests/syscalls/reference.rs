@@ -90,6 +90,15 @@ pub(crate) fn more_written(made: &Made<'_>, wants: &[Want]) -> Vec<(u8, u64, u64
     more
 }
 
+/// The length of a kind that has one.
+fn length_of(kind: &Kind) -> Option<Len> {
+    match kind {
+        Kind::Buffer(_, len) | Kind::Array(_, len) => Some(*len),
+        Kind::Struct(_, len) => *len,
+        _ => None,
+    }
+}
+
 /// Bytes of a vector, and how complete they are.
 struct Gathered {
     bytes: Vec<u8>,
@@ -164,6 +173,16 @@ impl Made<'_> {
         Some(value.checked_add(add).unwrap_or(value))
     }
 
+    /// How many bytes the program has room for, where the kernel replaces their number by how many there would have been.
+    fn room(&self, len: Len) -> u64 {
+        let LenFrom::At(of) = len.from else {
+            return u64::MAX;
+        };
+        let add = len.add.map_or(self.width(), u64::from);
+        let before = self.arena.before(self.arg(of));
+        before.map_or(u64::MAX, |room| u64::from(room) + add)
+    }
+
     /// The value of a parameter that is a length, in the width of the parameter; in a variant, `at` is a register. A
     /// negative length is 0.
     fn length_in(&self, at: u8) -> u64 {
@@ -183,12 +202,15 @@ impl Made<'_> {
         }
     }
 
-    /// The directory that a path begins at.
+    /// The directory that a path begins at. Without a path, it is what the call's descriptor refers to.
     fn base(&self, fact: &FactOf) -> Option<Want> {
         let param = fact.of?;
-        let first = self.arena.read(self.arg(param), 1)?;
         let Kind::Path(descriptor) = self.call.params[usize::from(param)].kind else {
             return None;
+        };
+        let first = match (self.arg(param), descriptor) {
+            (0, Some(_)) => Vec::new(),
+            (at, _) => self.arena.read(at, 1)?,
         };
         let fd = descriptor.map_or(libc::AT_FDCWD, |at| self.arg(at) as i32);
         match fd {
@@ -224,9 +246,11 @@ impl Made<'_> {
         let at = self.args[usize::from(what)];
         let layout = table::layout(self.abi, self.nr);
         let limits = &self.limits;
+        let room = length_of(&kind).filter(|_| output);
+        let room = room.map_or(u64::MAX, |len| self.room(len));
         let mut bytes = |len: Option<u64>, limit: u64| {
             if let Some(len) = len {
-                wants.push(self.bytes(what, (Part::None, 0), at, len, limit));
+                wants.push(self.bytes(what, (Part::None, 0), at, len, limit.min(room)));
             }
         };
         match kind {
@@ -240,17 +264,7 @@ impl Made<'_> {
                 wants.push(Want::new(what, Part::None, 0, status, 0, text));
             }
             Kind::Strv => wants.push(self.strings(what, at)),
-            Kind::Buffer(Buffer::SockAddr, len) => {
-                // the kernel replaces the size of the buffer by the size of the address
-                let room = match len.from {
-                    LenFrom::At(of) if output => self.arena.before(self.arg(of)),
-                    _ => None,
-                };
-                bytes(
-                    self.len(len),
-                    room.map_or(SOCKADDR, |room| SOCKADDR.min(room.into())),
-                );
-            }
+            Kind::Buffer(Buffer::SockAddr, len) => bytes(self.len(len), SOCKADDR),
             Kind::Struct(of, len) => {
                 let len = match len {
                     Some(len) => self.len(len),
@@ -335,7 +349,7 @@ impl Made<'_> {
             }
             Kind::Msghdr => {
                 let most = output.then_some(self.ret.cast_unsigned());
-                self.message(wants, what, 0, at, most);
+                self.message(wants, (what, 0), at, most, output);
             }
             Kind::Buffer(Buffer::Mmsghdr, len) => {
                 let count = if self.ret >= 0 {
@@ -347,7 +361,8 @@ impl Made<'_> {
                 for index in 0..count.min(limits.entries.into()) {
                     let one = at.wrapping_add(index * size);
                     let most = self.u32(one.wrapping_add(sent)).filter(|_| self.ret >= 0);
-                    self.message(wants, what, index as u8, one, most.map(u64::from));
+                    let place = (what, index as u8);
+                    self.message(wants, place, one, most.map(u64::from), output);
                 }
             }
             other => assert!(
@@ -446,16 +461,20 @@ impl Made<'_> {
         let entries = u64::from(self.limits.entries);
         let mut got = Gathered {
             bytes: Vec::new(),
-            total: 0,
+            total: most.unwrap_or(0),
             status: Status::Whole,
         };
+        let mut seen: u64 = 0;
         for index in 0..count.min(entries) {
             let Some((base, len)) = entry(index) else {
                 got.status = Status::Fault;
                 return got;
             };
-            let len = most.map_or(len, |most| len.min(most.saturating_sub(got.total)));
-            got.total = got.total.saturating_add(len);
+            let len = most.map_or(len, |most| len.min(most.saturating_sub(seen)));
+            seen = seen.saturating_add(len);
+            if most.is_none() {
+                got.total = seen;
+            }
             let take = len.min(limit - got.bytes.len() as u64);
             if take < len {
                 got.status = Status::Truncated;
@@ -473,7 +492,14 @@ impl Made<'_> {
     }
 
     /// recvmsg(2): `struct msghdr`.
-    fn message(&self, wants: &mut Vec<Want>, what: u8, index: u8, at: u64, most: Option<u64>) {
+    fn message(
+        &self,
+        wants: &mut Vec<Want>,
+        (what, index): (u8, u8),
+        at: u64,
+        most: Option<u64>,
+        output: bool,
+    ) {
         let field = |n: u64| self.word(at.wrapping_add(n * self.width()));
         let fields: Option<Vec<u64>> = (0..6).map(field).collect();
         let Some(fields) = fields else {
@@ -491,10 +517,14 @@ impl Made<'_> {
         let name_len = u64::try_from(fields[1] as i32).unwrap_or(0);
         if name_len > 0 && fields[0] != 0 {
             let place = (Part::Name, index);
-            wants.push(self.bytes(what, place, fields[0], name_len, SOCKADDR));
+            let before = self.arena.before(at.wrapping_add(self.width()));
+            let room = before.filter(|_| output).map_or(u64::MAX, u64::from);
+            let limit = SOCKADDR.min(room);
+            wants.push(self.bytes(what, place, fields[0], name_len, limit));
         }
-        if fields[2] != 0 {
-            let got = self.iovec(fields[2], fields[3], most);
+        if fields[2] != 0 || most.is_some_and(|most| most > 0) {
+            let count = if fields[2] == 0 { 0 } else { fields[3] };
+            let got = self.iovec(fields[2], count, most);
             wants.push(got.want(what, Part::Data, index));
         }
         if fields[5] > 0 && fields[4] != 0 {

@@ -172,6 +172,7 @@ impl Scenery {
                 "sock" => (self.pair(libc::SOCK_STREAM), false),
                 "rights" => (self.rights(), false),
                 "dgram" => (self.pair(libc::SOCK_DGRAM), false),
+                "named" => (self.named(), false),
                 "tcp" => (
                     must(libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0)),
                     false,
@@ -185,6 +186,10 @@ impl Scenery {
                     false,
                 ),
                 "busy" => (self.busy(), false),
+                "route" => (
+                    must(libc::socket(libc::AF_NETLINK, libc::SOCK_RAW, 0)),
+                    false,
+                ),
                 "udp" => (
                     must(libc::socket(libc::AF_INET, libc::SOCK_DGRAM, 0)),
                     false,
@@ -235,6 +240,29 @@ impl Scenery {
         }
         self.fresh.push(ends[1]);
         ends[0]
+    }
+
+    /// A socket at which messages of a socket with a long name wait.
+    unsafe fn named(&mut self) -> i32 {
+        let name = self.path("+");
+        let address = unix_address(&name);
+        // SAFETY: an address and data that outlive the calls.
+        unsafe {
+            let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK;
+            let fd = must(libc::socket(libc::AF_UNIX, kind, 0));
+            let len = address.len() as u32;
+            must(libc::bind(fd, address.as_ptr().cast(), len));
+            let other = must(libc::socket(libc::AF_UNIX, kind, 0));
+            self.fresh.push(other);
+            let own = format!("\0lanner-suite-{}-{}", std::process::id(), self.names);
+            let own = unix_address(own.as_bytes());
+            must(libc::bind(other, own.as_ptr().cast(), own.len() as u32));
+            must(libc::connect(other, address.as_ptr().cast(), len));
+            for _ in 0..3 {
+                libc::write(other, [b'n'; 100].as_ptr().cast(), 100);
+            }
+            fd
+        }
     }
 
     /// A socket at which a message with a descriptor waits.

@@ -183,13 +183,17 @@ fn value(actor: &mut Actor, case: &Case, word: &str) -> u64 {
         }
         "msg" => sent(actor, case, rest),
         "msgs" => {
+            let (count, room) = rest.split_once('/').unwrap_or((rest, "0"));
+            let (count, room) = (literal(count).unwrap_or(0), literal(room).unwrap_or(0));
             let mut words = Vec::new();
-            for _ in 0..count() {
+            for index in 0..count {
+                let name = if room > 0 { actor.arena.pattern() } else { 0 };
                 let iov = iovec(actor, case, &[5, 40]);
-                words.extend([0, 0, iov, 2, 0, 0, 0, 0]);
+                words.extend([name, room * (index + 1), iov, 2, 0, 0, 0, 0]);
             }
             actor.arena.words(case.abi, case.nr, &words)
         }
+        "bare" => actor.arena.words(case.abi, case.nr, &[0; 16]),
         "queue" | "sems" | "shm" | "timer" | "child" => actor.scenery.object(verb),
         "iov" => {
             let lens: Vec<u64> = rest.split(',').filter_map(literal).collect();
@@ -224,11 +228,14 @@ fn iovec(actor: &mut Actor, case: &Case, lens: &[u64]) -> u64 {
     actor.arena.words(case.abi, case.nr, &words)
 }
 
-/// A `struct msghdr` with control messages: `rights`, a descriptor to pass; `room`, space for some.
+/// A `struct msghdr` with control messages: `rights`, a descriptor to pass; `room`, space for some; a number, space for so
+/// many bytes of a name, and for none.
 fn sent(actor: &mut Actor, case: &Case, what: &str) -> u64 {
     let iov = iovec(actor, case, &[5, 90]);
     let (name, name_len, control, len) = if what == "room" {
         (actor.arena.pattern(), 128, actor.arena.pattern(), 64)
+    } else if let Some(room) = literal(what) {
+        (actor.arena.pattern(), room, 0, 0)
     } else {
         let fd = actor.scenery.fd("file");
         let head = if narrow(case) { 12 } else { 16 };

@@ -335,20 +335,87 @@ fn signals_give_the_terminal_back() {
     }
 }
 
+/// lanner as a job of an interactive shell, and its process id.
+fn started_in_a_shell() -> Option<(Tmux, i32, tempfile::TempDir)> {
+    let tmux = Tmux::start(80, 24, "bash --noprofile --norc -i")?;
+    let (folder, command) = stage();
+    let pid = folder.path().join("pid");
+    tmux.write(&format!(
+        "sh -c 'echo $$ > {}; exec {BIN} top -d ptrace --no-rules -- {}'",
+        pid.display(),
+        command.replace('\'', "\"")
+    ));
+    tmux.keys(&["Enter"]);
+    tmux.shows("1Processes");
+    let pid: i32 = fs::read_to_string(&pid)
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .expect("the process id");
+    Some((tmux, pid, folder))
+}
+
+/// Sends a signal to one thread of a process (tgkill(2)).
+fn signal_thread(pid: i32, thread: i32, signal: i32) {
+    // SAFETY: tgkill(2) takes numbers.
+    let result = unsafe { libc::syscall(libc::SYS_tgkill, pid, thread, signal) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
 #[test]
 fn lanner_is_suspended_and_comes_back() {
-    let Some(tmux) = Tmux::start(80, 24, "bash --noprofile --norc -i") else {
+    let Some((tmux, pid, _folder)) = started_in_a_shell() else {
         return;
     };
-    let (_folder, command) = stage();
-    tmux.write(&format!("{BIN} top -d ptrace --no-rules -- {command}"));
-    tmux.keys(&["Enter"]);
-    tmux.shows("Processes");
+    let suspended_and_back = |how: &str| {
+        // what is typed before the prompt is there can be lost
+        tmux.is(&format!("{how}: the shell's screen"), |screen| {
+            let has_prompt = screen.trim_end().ends_with(['#', '$']);
+            screen.contains("Stopped") && !screen.contains("1Processes") && has_prompt
+        });
+        tmux.write("clear; echo he''re");
+        tmux.keys(&["Enter"]);
+        tmux.is(&format!("{how}: the shell answers"), |screen| {
+            screen.contains("here") && !screen.contains("Stopped")
+        });
+        tmux.write("fg");
+        tmux.keys(&["Enter"]);
+        tmux.is(&format!("{how}: the screen again"), |screen| {
+            screen.contains("1Processes") && screen.contains("? help") && !screen.contains("here")
+        });
+        // and its keys
+        tmux.keys(&["?"]);
+        tmux.shows("mark another row");
+        tmux.keys(&["Escape"]);
+        // a key that lanner has not read when it is suspended would be the shell's
+        tmux.is(&format!("{how}: the help is closed"), |screen| {
+            screen.contains("1Processes") && !screen.contains("mark another row")
+        });
+    };
     tmux.keys(&["C-z"]);
+    suspended_and_back("the key");
+    // the kernel may give a signal to any thread
+    let threads: Vec<i32> = fs::read_dir(format!("/proc/{pid}/task"))
+        .expect("lanner runs")
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    assert!(threads.len() > 1, "{threads:?}");
+    for thread in threads {
+        signal_thread(pid, thread, libc::SIGTSTP);
+        suspended_and_back(&format!("thread {thread} of {pid}"));
+    }
+    tmux.keys(&["q"]);
+    tmux.shows("The command still runs");
+    tmux.keys(&["e"]);
+    tmux.is("the shell again", |screen| !screen.contains("1Processes"));
+}
+
+#[test]
+fn a_stop_without_notice_leaves_a_screen_that_comes_back() {
+    let Some((tmux, pid, _folder)) = started_in_a_shell() else {
+        return;
+    };
+    signal_thread(pid, pid, libc::SIGSTOP);
     tmux.shows("Stopped");
-    tmux.write("echo he''re");
-    tmux.keys(&["Enter"]);
-    tmux.shows("here");
     tmux.write("fg");
     tmux.keys(&["Enter"]);
     tmux.is("the screen again", |screen| {
