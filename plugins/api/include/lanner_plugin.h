@@ -555,8 +555,9 @@ typedef struct LannerRulePlugin {
     size_t size;
     /* Loads rules and stores a state in `*state`, which lanner passes to the other functions. Several states may
      * be open at once, opened from several threads: at a reload, lanner opens one for the new rules while the one
-     * before is in use. It also opens states to try out rules, and closes them unused. May block. On failure: stores nothing, returns `LANNER_ERROR`, and gives
-     * `error` a text for the user: file:line:column, what is wrong, how to fix it. */
+     * before is in use. It also opens states to try out rules, and closes them unused. May block. On failure: stores
+     * nothing, returns `LANNER_ERROR`, and gives `error` a text for the user: file:line:column, what is wrong, how to
+     * fix it. */
     LannerStatus (*open)(const struct LannerHost *host,
                          const struct LannerRuleRequest *request,
                          void **state,
@@ -756,8 +757,6 @@ typedef const struct LannerPlugin *(*LannerPluginFn)(void);
  * at once. */
 #define LANNER_GO_ON 5
 
-#endif  /* LANNER_PLUGIN_H */
-
 /* Whether the struct that `pointer` points to has a field: its `size` covers the whole of it. */
 #define LANNER_HAS(pointer, field) \
     ((pointer)->size >= (size_t)((const char *)(&(pointer)->field + 1) - (const char *)(pointer)))
@@ -773,3 +772,5 @@ typedef const struct LannerPlugin *(*LannerPluginFn)(void);
 extern "C"
 #endif
 LANNER_EXPORT const LannerPlugin *lanner_plugin(void);
+
+#endif /* LANNER_PLUGIN_H */

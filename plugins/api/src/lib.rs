@@ -47,7 +47,8 @@
 //! | `settings` | settings that several plugins have, such as [`Permissions`] |
 //! | `transform` | [`Transformer`], [`Term`]: functions of field values, for conditions and templates |
 //! | [`files`] | opens files so that no other user can swap or change them |
-//! | `tls` | certificates and keys from PEM files (feature `tls`) |
+//! | [`deadline`] | connections that no receiver can hold for longer than a time |
+//! | `tls` | certificates and keys from PEM files, and clients that use them (feature `tls`) |
 //! | `lines`, `chain` | alerts as lines ([`LineWriter`]); an error with its sources as one line ([`Chain`]) |
 //! | `export`, `border`, `rule_border`, `output_border` | the C functions that call the traits; a panic becomes a status |
 //! | `testing`, `testing_outputs` | a host and alerts for tests (feature `testing`) |
@@ -56,6 +57,7 @@ pub mod abi;
 mod border;
 mod cache;
 mod chain;
+pub mod deadline;
 mod export;
 mod field;
 pub mod files;

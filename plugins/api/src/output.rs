@@ -40,7 +40,7 @@ pub trait OutputPlugin: Sized + Send + 'static {
     }
 
     /// What is worth knowing about settings that [`check`](Self::check) accepts, such as a certificate that has expired. Lanner
-    /// logs it when it checks the settings. Leaves no trace either.
+    /// logs it when it checks the settings. Like `check`, it leaves no trace.
     fn warnings(_settings: &Self::Settings) -> Vec<String> {
         Vec::new()
     }

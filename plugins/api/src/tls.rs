@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys, RootCertStore};
+use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore};
 
 use crate::files::{self, FileError};
 
@@ -61,6 +61,59 @@ pub enum TlsError {
         /// Why.
         source: Error,
     },
+    /// This host trusts no certificates.
+    #[error("there is no certificate to check the receiver's by; set `ca_cert`")]
+    NoRoots,
+    /// One of the two is missing.
+    #[error("`client_cert` and `client_key` go together; set both or neither")]
+    HalfOfClient,
+    /// The cryptography of this build supports neither TLS 1.2 nor TLS 1.3.
+    #[error("this build cannot speak TLS 1.2 or later")]
+    Protocol(#[source] Error),
+}
+
+/// How a client speaks TLS: it checks the receiver's certificate by those of `ca_cert`, or by those that this host trusts, and
+/// shows the one of `client_cert`, whose key is `client_key`. Messages of errors use these names, so a plugin should give its settings the same ones.
+///
+/// # Errors
+///
+/// A file cannot be used, or one of `client_cert` and `client_key` is missing.
+pub fn client(
+    ca_cert: Option<&Path>,
+    client_cert: Option<&Path>,
+    client_key: Option<&Path>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let roots = match ca_cert {
+        Some(file) => roots(file)?,
+        None => roots_of_the_host()?,
+    };
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Protocol)?
+        .with_root_certificates(roots);
+    let config = match (client_cert, client_key) {
+        (None, None) => config.with_no_client_auth(),
+        (Some(chain), Some(key)) => {
+            let identity = Identity::read(chain, key)?;
+            config
+                .with_client_auth_cert(identity.chain, identity.key)
+                .map_err(|source| TlsError::Unusable {
+                    file: chain.to_owned(),
+                    source,
+                })?
+        }
+        (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfOfClient),
+    };
+    Ok(Arc::new(config))
+}
+
+fn roots_of_the_host() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(TlsError::NoRoots);
+    }
+    Ok(roots)
 }
 
 /// A certificate chain and the key of its first certificate.
@@ -276,7 +329,7 @@ impl<'a> Der<'a> {
 
 /// Days from 1970-01-01 to a day of the Gregorian calendar.
 fn days(year: i64, month: i64, day: i64) -> i64 {
-    // The year begins in March, so that the day that is there every four years is its last.
+    // Here a year begins in March: then February 29, which only leap years have, is its last day.
     let year = if month <= 2 { year - 1 } else { year };
     let month = (month + 9) % 12;
     let leap = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);

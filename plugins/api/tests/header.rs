@@ -118,6 +118,9 @@ const PREAMBLE: &str = r"/* SPDX-License-Identifier: Apache-2.0 */
  * Priorities are those of syslog: 0 Emergency, 1 Alert, 2 Critical, 3 Error, 4 Warning, 5 Notice, 6 Informational,
  * 7 Debug.
  */
+
+#ifndef LANNER_PLUGIN_H
+#define LANNER_PLUGIN_H
 ";
 
 /// The exported function. cbindgen cannot see it, because the plugin defines it.
@@ -136,6 +139,8 @@ const TRAILER: &str = r##"/* Whether the struct that `pointer` points to has a f
 extern "C"
 #endif
 LANNER_EXPORT const LannerPlugin *lanner_plugin(void);
+
+#endif /* LANNER_PLUGIN_H */
 "##;
 
 /// Moves the opening and closing marks of comments onto the first and last line of their text.
@@ -171,7 +176,6 @@ fn generate() -> String {
         language: cbindgen::Language::C,
         header: Some(PREAMBLE.trim_end().to_owned()),
         trailer: Some(TRAILER.trim_end().to_owned()),
-        include_guard: Some("LANNER_PLUGIN_H".to_owned()),
         no_includes: true,
         sys_includes: vec!["stddef.h".to_owned(), "stdint.h".to_owned()],
         cpp_compat: true,
@@ -388,4 +392,15 @@ fn the_plugin_in_c_of_the_documentation_compiles() {
     .unwrap();
     let program = compile("cc", "c11", &source).expect("run the compiler");
     assert!(Command::new(program).status().unwrap().success());
+}
+
+#[test]
+fn the_output_in_rust_of_the_documentation_is_the_example() {
+    let page = std::fs::read_to_string(file_in_crate("../../docs/plugins.md")).unwrap();
+    let code = page.split("```rust\n").nth(1).unwrap();
+    let code = code.split("```").next().unwrap();
+    let example = std::fs::read_to_string(file_in_crate("../examples/output-count/src/lib.rs"));
+    let example = example.unwrap().replace("output-count", "output-mine");
+    let (before_tests, _) = example.split_once("#[cfg(test)]").unwrap();
+    assert_eq!(code.trim_end(), before_tests.trim_end());
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use lanner_plugin::files::{self, WriteTarget};
 use lanner_plugin::{
-    Alerts, Delivery, Error, Host, InvalidSetting, OutputPlugin, Permissions, at_least,
+    Alerts, Delivery, Error, Host, InvalidSetting, Level, OutputPlugin, Permissions, at_least,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -98,10 +98,19 @@ impl OutputPlugin for Output {
     fn check(settings: &Settings) -> Result<(), Error> {
         check(settings)?;
         check_kind(settings)?;
-        Ok(files::check_writable(&settings.filename)?)
+        match files::check_writable(&settings.filename) {
+            Err(error) if !is_of_the_disk(&error) => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
-    fn open(_host: Host, settings: Settings) -> Result<Self, Error> {
+    fn warnings(settings: &Settings) -> Vec<String> {
+        let checked = files::check_writable(&settings.filename);
+        let error = checked.err().filter(is_of_the_disk);
+        error.map(|error| waiting(&error)).into_iter().collect()
+    }
+
+    fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         let mode = check(&settings)?;
         let mut output = Self {
             settings,
@@ -109,7 +118,13 @@ impl OutputPlugin for Output {
             open: None,
         };
         // Reports a mistyped name at once.
-        output.file()?;
+        match output.file() {
+            Ok(_) => {}
+            Err(FileError::Open(error)) if is_of_the_disk(&error) => {
+                host.log(Level::Warn, &waiting(&error));
+            }
+            Err(error) => return Err(error.into()),
+        }
         if !output.settings.keep_alive {
             output.open = None;
         }
@@ -137,6 +152,22 @@ impl OutputPlugin for Output {
         }
         Ok(())
     }
+}
+
+/// Whether the disk is at fault, and not the settings: it is full or read-only. That can pass.
+fn is_of_the_disk(error: &files::FileError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let files::FileError::Unwritable { source, .. } = error else {
+        return false;
+    };
+    matches!(
+        source.kind(),
+        QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    )
+}
+
+fn waiting(error: &files::FileError) -> String {
+    format!("{error}; alerts wait in memory until it can be written")
 }
 
 /// Checks that the file is a regular one, or one that the user wants nevertheless: a FIFO waits for its reader, and what a

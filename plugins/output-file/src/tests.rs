@@ -122,3 +122,49 @@ fn the_page_describes_the_settings() {
     let schema = schemars::schema_for!(Settings);
     test_support::assert_documented("output-file", schema.as_value());
 }
+
+#[test]
+fn a_disk_that_is_full_or_read_only_at_the_start_is_waited_for() {
+    use std::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path();
+    let mount = |options: &str| {
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", options, "lanner-test"])
+            .arg(disk);
+        mount.status().is_ok_and(|status| status.success())
+    };
+    // one inode is the folder's: no file can be made
+    for (bad, good) in [
+        ("size=1m,nr_inodes=1", "remount,nr_inodes=9"),
+        ("size=1m,ro", "remount,rw"),
+    ] {
+        if !mount(bad) {
+            test_support::skipped("a full disk takes a mount, and so root");
+            return;
+        }
+        let path = disk.join("alerts");
+        let settings: Settings = serde_json::from_value(json!({"filename": &path})).unwrap();
+        let checked = Output::check(&settings).map_err(|error| error.to_string());
+        let warnings = Output::warnings(&settings);
+        let mut output = open(&path, json!({}));
+        let while_bad = emit(&mut output, &["one"]);
+        let mended = mount(good);
+        let after = emit(&mut output, &["one"]);
+        let written = fs::read_to_string(&path).unwrap_or_default();
+        drop(output);
+        assert!(
+            Command::new("umount")
+                .arg(disk)
+                .status()
+                .is_ok_and(|status| status.success())
+        );
+        assert!(mended, "{good}");
+        assert_eq!(checked, Ok(()), "{bad}");
+        assert_eq!(warnings.is_empty(), !bad.contains("ro"), "{warnings:?}");
+        assert!(matches!(while_bad, Delivery::TryAgain { .. }), "{bad}");
+        assert_eq!(after, Delivery::Delivered, "{bad}");
+        assert_eq!(last_words(&written), ["one"]);
+    }
+}

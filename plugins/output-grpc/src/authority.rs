@@ -2,19 +2,11 @@
 //!
 //! At a Unix socket, clients that are built on gRPC's C core (grpcio since 1.60 and so Falco's Python client, for
 //! example) name the socket's path as the request's `:authority`, percent-encoded: `%2Frun%2Ffalco%2Ffalco.sock`.
-//! RFC 3986 allows that. h2 refuses it and closes the stream. So [`Connection`] is between the socket and h2, and
-//! replaces each `%` in the value of `:authority` by `.`. Nothing reads that value.
+//! RFC 3986 allows that. h2 refuses it and closes the stream. So `connection` gives [`Frames`] what it received
+//! before h2 sees it, and [`Frames`] replaces each `%` in the value of `:authority` by `.`. Nothing reads that value.
 //!
 //! Both characters have six bits in HPACK's Huffman code and differ only in the fifth. So no length changes, neither of
 //! the compressed header nor of its entry in the dynamic table, and the bytes can be changed in place.
-
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::UnixStream;
-use tonic::transport::server::{Connected, UdsConnectInfo};
 
 /// What a client sends first (RFC 9113, section 3.4).
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
@@ -36,76 +28,9 @@ const SYMBOLS: [u32; 31] = [
 /// begins like `%` (010100). No authority has a space; it would become `-` (010110).
 const PERCENT: u32 = 0b0_1010;
 
-/// A connection to a Unix socket, as h2 is to see it.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    stream: UnixStream,
-    received: Frames,
-}
-
-impl Connection {
-    pub(crate) fn new(stream: UnixStream) -> Self {
-        Self {
-            stream,
-            received: Frames::default(),
-        }
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = UdsConnectInfo;
-
-    fn connect_info(&self) -> UdsConnectInfo {
-        self.stream.connect_info()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let answer = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.received.rewrite(&mut buffer.filled_mut()[before..]);
-        answer
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
 /// A place in a stream of frames. Bytes come in pieces of any size.
 #[derive(Debug)]
-struct Frames {
+pub(crate) struct Frames {
     at: Place,
     block: Block,
 }
@@ -173,7 +98,7 @@ impl Place {
 
 impl Frames {
     /// Changes the bytes that came.
-    fn rewrite(&mut self, mut bytes: &mut [u8]) {
+    pub(crate) fn rewrite(&mut self, mut bytes: &mut [u8]) {
         while let Some(first) = bytes.first().copied() {
             let mut used = 1;
             self.at = match self.at {

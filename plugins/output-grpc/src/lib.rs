@@ -8,6 +8,8 @@
 //! | `falco`, `own` | the services |
 //! | `convert` | alerts as messages |
 //! | `server` | listening, TLS, stopping |
+//! | `incoming` | accepts a limited number of connections, and goes on after failures |
+//! | `connection` | a client's connection, which has a place |
 //! | `authority` | makes requests of current clients acceptable to the HTTP/2 library |
 //! | `generated` | messages and service traits, made from `proto/` (see `tests/generated.rs`) |
 //!
@@ -15,9 +17,11 @@
 //! of that. It neither delays other clients nor costs more memory than they do.
 
 mod authority;
+mod connection;
 mod convert;
 mod falco;
 mod follow;
+mod incoming;
 mod log;
 mod own;
 mod server;
@@ -130,7 +134,7 @@ impl OutputPlugin for Output {
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         check(&settings)?;
         let log = Arc::new(Log::new(host, &settings));
-        let server = Server::start(settings, Arc::clone(&log))?;
+        let server = Server::start(host, settings, Arc::clone(&log))?;
         Ok(Self { log, server })
     }
 

@@ -10,20 +10,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lanner_plugin::InvalidSetting;
 use lanner_plugin::files::{self, FileError};
 use lanner_plugin::tls::{self, Identity, TlsError};
+use lanner_plugin::{Host, InvalidSetting};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tonic::transport::server::Router;
 use tonic::transport::{Certificate, ServerTlsConfig};
 
 use crate::Settings;
-use crate::authority::Connection;
 use crate::falco::{Outputs, Version};
+use crate::incoming::{incoming, places};
 use crate::log::Log;
 use crate::own::Own;
 use crate::proto::falco::outputs::service_server::ServiceServer as OutputsServer;
@@ -40,9 +38,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// A server, and the threads that run it.
 #[derive(Debug)]
 pub(crate) struct Server {
+    host: Host,
     settings: Settings,
     log: Arc<Log>,
     listener: Listener,
+    /// One for each connection that there may be.
+    places: Arc<Semaphore>,
     /// `None` after [`Server::stop`].
     runtime: Option<Runtime>,
     serving: Option<Serving>,
@@ -169,7 +170,11 @@ fn unix_path(settings: &Settings) -> Result<Option<PathBuf>, InvalidSetting> {
 }
 
 impl Server {
-    pub(crate) fn start(settings: Settings, log: Arc<Log>) -> Result<Self, ServerError> {
+    pub(crate) fn start(
+        host: Host,
+        settings: Settings,
+        log: Arc<Log>,
+    ) -> Result<Self, ServerError> {
         let threads = match settings.threadiness {
             0 => std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(4)),
             threads => threads,
@@ -182,6 +187,8 @@ impl Server {
             .map_err(ServerError::Threads)?;
         let listener = Listener::new(&settings)?;
         let mut server = Self {
+            host,
+            places: Arc::new(Semaphore::new(places(settings.max_clients))),
             settings,
             log,
             listener,
@@ -206,15 +213,16 @@ impl Server {
             Listener::Tcp(listener) => {
                 let listener = listener.try_clone();
                 let listener = listener.and_then(tokio::net::TcpListener::from_std);
-                let incoming = TcpListenerStream::new(listener.map_err(self.listen_error())?);
+                let listener = listener.map_err(self.listen_error())?;
+                let incoming = incoming(listener, Arc::clone(&self.places), self.host);
                 let serve = router.serve_with_incoming_shutdown(incoming, stopped);
                 runtime.spawn(async { drop(serve.await) })
             }
             Listener::Unix(listener, _) => {
                 let listener = listener.try_clone();
                 let listener = listener.and_then(tokio::net::UnixListener::from_std);
-                let incoming = UnixListenerStream::new(listener.map_err(self.listen_error())?);
-                let incoming = incoming.map(|stream| stream.map(Connection::new));
+                let listener = listener.map_err(self.listen_error())?;
+                let incoming = incoming(listener, Arc::clone(&self.places), self.host);
                 let serve = router.serve_with_incoming_shutdown(incoming, stopped);
                 runtime.spawn(async { drop(serve.await) })
             }
@@ -300,9 +308,8 @@ impl Listener {
 /// Listens at a path. Replaces a socket whose listener is gone.
 fn listen_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let listener = match (files::listen(path, mode), path.parent()) {
-        // a folder is made only where no other user can change the way to it
         (Err(error), Some(folder)) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder)?;
+            files::make_folder(folder, 0o777)?;
             files::listen(path, mode)?
         }
         (listener, _) => listener?,

@@ -246,6 +246,37 @@ fn one_client_more_than_is_allowed_is_refused() {
     assert_eq!(refused[0]["error"], "RESOURCE_EXHAUSTED");
 }
 
+#[test]
+fn connections_without_a_request_take_no_more_than_their_places() {
+    use std::io::{ErrorKind, Read};
+    use std::os::unix::net::UnixStream;
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (_output, target) = at_socket(folder.path(), &json!({"max_clients": 1}));
+    let path = target.strip_prefix("unix:").unwrap();
+    let idle: Vec<UnixStream> = (0..100)
+        .map(|_| UnixStream::connect(path).unwrap())
+        .collect();
+    // A server sends its settings first, so an accepted client hears something (RFC 9113, section 3.4).
+    let mut heard = vec![false; idle.len()];
+    let mut count = || {
+        for (mut stream, heard) in idle.iter().zip(&mut heard) {
+            stream.set_nonblocking(true).unwrap();
+            *heard |= match stream.read_exact(&mut [0; 1]) {
+                Ok(()) => true,
+                Err(error) => error.kind() != ErrorKind::WouldBlock,
+            };
+        }
+        heard.iter().filter(|heard| **heard).count()
+    };
+    test_support::wait_until("the first ones are accepted", || count() >= 17);
+    assert_eq!(count(), 17);
+    // When these clients have gone, their places are free.
+    drop(idle);
+    let version = printed(python, &[&target, "version"]);
+    assert_eq!(version[0]["version"], env!("CARGO_PKG_VERSION"));
+}
+
 /// An authority that has signed the certificates of a server, of two clients, and an expired one.
 fn authority() -> Authority {
     let authority = Authority::new();

@@ -233,7 +233,7 @@ impl OutputPlugin for Output {
                 Err(error) if error.is_rejection() && count > 1 => self.share.halve(count),
                 Err(error) if error.is_rejection() => {
                     self.rejected.add(1);
-                    self.share.found();
+                    self.share.refused_one();
                     return Delivery::refused(done, 1, &error);
                 }
                 Err(error) => {
@@ -324,5 +324,7 @@ lanner_plugin::export_plugin! {
     output: Output,
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -14,16 +14,18 @@ use crate::{Batch, Settings};
 /// Without credit: after this many single alerts in a row that were taken, one larger request is tried.
 const CALM: usize = 16;
 
-/// See the module. The limits of the settings hold always; after a refusal, requests are smaller for a while.
+/// The size of the next request, as the module describes it. It never exceeds `batch_alerts` and `batch_bytes`.
 #[derive(Debug)]
 pub(crate) struct Share {
+    /// `batch_alerts`
     most: usize,
+    /// `batch_bytes`
     bytes: usize,
-    /// How many alerts at the moment.
+    /// How many alerts the next request may have.
     now: usize,
-    /// Up to this number of alerts, requests grow fast.
+    /// Up to this number of alerts, a request doubles after each that was taken. Beyond it, it grows by about an eighth.
     fast: usize,
-    /// How many refused requests with several alerts it can afford.
+    /// How many more requests with several alerts may be refused before each request has one alert.
     credit: usize,
     /// Without credit: how many single alerts in a row were taken.
     calm: usize,
@@ -99,8 +101,8 @@ impl Share {
         self.credit = self.credit.saturating_sub(1);
     }
 
-    /// The receiver refused one alert. Those after it have done nothing wrong, but may have the same fault.
-    pub(crate) fn found(&mut self) {
+    /// The receiver refused one alert. The alerts after it may have the same fault, so the next request has one alert.
+    pub(crate) fn refused_one(&mut self) {
         self.now = 1;
         self.fast = self.most;
         self.calm = 0;
@@ -128,7 +130,7 @@ mod tests {
                 (true, 1) => {
                     assert!(at_fault[done], "only an alert at fault is given up");
                     done += 1;
-                    share.found();
+                    share.refused_one();
                 }
                 (true, _) => share.halve(count),
             }

@@ -1,68 +1,37 @@
-//! The connection to the stream.
+//! The connection that the output keeps, and what the settings say about it.
 
-use std::future::IntoFuture;
-use std::io;
-use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
+use std::{fmt, io};
 
-use async_nats::jetstream::context::{Context, CreateStreamError, PublishError, PublishErrorKind};
-use async_nats::jetstream::stream::Config;
-use async_nats::{ConnectError, ConnectOptions, HeaderMap, ServerAddr};
 use lanner_plugin::InvalidSetting;
-use lanner_plugin::files::{self, FileError};
+use lanner_plugin::deadline::Deadline;
 use lanner_plugin::tls::{self, Identity, TlsError};
-use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 
 use crate::Settings;
+use crate::client::{
+    Client, ClientError, Login, LoginError, Outgoing, Published, Server, StreamError,
+};
 
-/// The largest file of credentials that is read, in bytes.
-const MAX_CREDENTIALS: u64 = 1 << 16;
+/// How often pings of the server are answered while there are no alerts. Servers ask every two minutes, and end a connection
+/// that leaves two questions without an answer.
+const TEND_EVERY: Duration = Duration::from_secs(30);
 
-/// A message to be published.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    subject: String,
-    /// The `Nats-Msg-Id`. It depends on the alert alone, so that it stays the same after a restart.
-    id: String,
-    json: String,
-}
-
-impl Outgoing {
-    pub(crate) fn new(subject: String, json: &str) -> Self {
-        let sum = Sha256::digest(json.as_bytes());
-        let id = sum
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Self {
-            subject,
-            id,
-            json: json.to_owned(),
-        }
-    }
-}
+const DEFAULT_PORT: u16 = 4222;
 
 /// The settings for connecting are wrong. No server is needed to see that.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    #[error("`servers`: {server:?} is no address")]
-    Server { server: String, source: io::Error },
     #[error(transparent)]
-    File(#[from] FileError),
+    Login(#[from] LoginError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("cannot use the credentials in {}", file.display())]
-    Credentials { file: PathBuf, source: io::Error },
-    #[error("`client_cert` and `client_key` go together; set both or neither")]
-    HalfOfClient,
-    #[error("`user` and `password` go together; set both or neither")]
-    HalfOfUser,
-    #[error("`user`, `token` and `credentials_file` exclude each other; set one of them")]
-    ManyUsers,
 }
 
 /// Alerts cannot be published now.
@@ -70,63 +39,43 @@ pub(crate) enum SettingsError {
 pub(crate) enum PublishFailure {
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("cannot connect")]
-    Connect(#[source] ConnectError),
-    #[error("no answer within {0:?}")]
-    NoAnswer(Duration),
-    #[error("cannot find or make the stream")]
-    Stream(#[source] CreateStreamError),
-    #[error("cannot publish")]
-    Publish(#[source] PublishError),
-    #[error("the stream did not acknowledge")]
-    Acknowledge(#[source] PublishError),
-    #[error("the output is closed")]
-    Closed,
+    #[error("{server}")]
+    Stream { server: String, source: StreamError },
+}
+
+/// Why there is no connection.
+enum ConnectFailure {
+    Stream(StreamError),
+    Settings(SettingsError),
+}
+
+impl From<ClientError> for ConnectFailure {
+    fn from(error: ClientError) -> Self {
+        Self::Stream(error.into())
+    }
 }
 
 impl PublishFailure {
-    /// Whether the server will never take the message: it is larger than its `max_payload`.
+    /// Whether the server will never take the message.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Publish(error) if error.kind() == PublishErrorKind::MaxPayloadExceeded)
-    }
-
-    /// Whether the stream is missing: it was deleted after this connection was made.
-    pub(crate) fn is_missing_stream(&self) -> bool {
         match self {
-            Self::Publish(error) | Self::Acknowledge(error) => {
-                error.kind() == PublishErrorKind::StreamNotFound
-            }
-            Self::Settings(_)
-            | Self::Connect(_)
-            | Self::NoAnswer(_)
-            | Self::Stream(_)
-            | Self::Closed => false,
+            Self::Settings(_) => false,
+            Self::Stream { source, .. } => source.is_refusal(),
         }
     }
 }
 
 pub(crate) fn check(settings: &Settings) -> Result<(), SettingsError> {
-    addresses(settings)?;
-    options(settings)?;
-    // The client library opens these files again, by paths that no other user can change.
-    if let Some(file) = &settings.ca_cert {
-        tls::roots(file)?;
-    }
-    match (&settings.client_cert, &settings.client_key) {
-        (None, None) => {}
-        (Some(chain), Some(key)) => drop(Identity::read(chain, key)?),
-        (Some(_), None) | (None, Some(_)) => return Err(SettingsError::HalfOfClient),
-    }
-    if settings.user.is_some() != settings.password.is_some() {
-        return Err(SettingsError::HalfOfUser);
-    }
-    let ways = [
-        settings.user.is_some(),
-        settings.token.is_some(),
-        settings.credentials_file.is_some(),
+    let servers = servers(settings)?;
+    Login::new(settings)?;
+    let certificates = [
+        &settings.ca_cert,
+        &settings.client_cert,
+        &settings.client_key,
     ];
-    if ways.into_iter().filter(|way| *way).count() > 1 {
-        return Err(SettingsError::ManyUsers);
+    let names_some = certificates.iter().any(|file| file.is_some());
+    if names_some || servers.iter().any(|server| server.wants_tls) {
+        tls_of(settings)?;
     }
     Ok(())
 }
@@ -139,140 +88,172 @@ pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
     Identity::warning_of(chain, key).into_iter().collect()
 }
 
-fn addresses(settings: &Settings) -> Result<Vec<ServerAddr>, SettingsError> {
-    let parse = |server: &String| {
-        let address: ServerAddr = server.parse().map_err(|source| SettingsError::Server {
-            server: server.clone(),
-            source,
-        })?;
-        if address.host().is_empty() || address.port() == 0 {
-            let reason = format!("{server:?} is not nats://HOST:PORT with a port from 1 to 65535");
-            return Err(InvalidSetting::new("servers", reason).into());
-        }
-        Ok(address)
+fn tls_of(settings: &Settings) -> Result<Arc<ClientConfig>, SettingsError> {
+    Ok(tls::client(
+        settings.ca_cert.as_deref(),
+        settings.client_cert.as_deref(),
+        settings.client_key.as_deref(),
+    )?)
+}
+
+fn servers(settings: &Settings) -> Result<Vec<Server>, SettingsError> {
+    let needs_tls = settings.ca_cert.is_some();
+    let parse = |text: &String| {
+        server(text, needs_tls).ok_or_else(|| {
+            let reason = format!(
+                "{text:?} is none of nats://HOST, nats://HOST:PORT, tls://HOST:PORT with a port from 1 to 65535 and \
+                 without a user"
+            );
+            InvalidSetting::new("servers", reason).into()
+        })
     };
     settings.servers.iter().map(parse).collect()
 }
 
-fn options(settings: &Settings) -> Result<ConnectOptions, SettingsError> {
-    let mut options = ConnectOptions::new()
-        .name("lanner")
-        .connection_timeout(settings.deadline());
-    if let Some(file) = &settings.credentials_file {
-        let text = files::read_text(file, MAX_CREDENTIALS)?;
-        options = options
-            .credentials(&text)
-            .map_err(|source| SettingsError::Credentials {
-                file: file.clone(),
-                source,
-            })?;
-    }
-    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
-        options = options.user_and_password(user.clone(), password.clone());
-    }
-    if let Some(token) = &settings.token {
-        options = options.token(token.clone());
-    }
-    if let Some(file) = &settings.ca_cert {
-        options = options
-            .add_root_certificates(file.clone())
-            .require_tls(true);
-    }
-    if let (Some(chain), Some(key)) = (&settings.client_cert, &settings.client_key) {
-        options = options.add_client_certificate(chain.clone(), key.clone());
-    }
-    Ok(options)
+/// The server that `nats://HOST:PORT` means. The scheme and the port can be left out.
+fn server(text: &str, needs_tls: bool) -> Option<Server> {
+    let (wants_tls, rest) = match text.split_once("://") {
+        None | Some(("nats", _)) => (needs_tls, text),
+        Some(("tls", _)) => (true, text),
+        Some(_) => return None,
+    };
+    let rest = rest.split_once("://").map_or(rest, |(_, rest)| rest);
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let ends_in_brackets = rest.ends_with(']');
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !ends_in_brackets => (host, port.parse().ok()?),
+        _ => (rest, DEFAULT_PORT),
+    };
+    let is_digit = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .strip_suffix(']')
+            .filter(|v6| v6.bytes().all(is_digit))?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    (port > 0).then_some(())?;
+    Some(Server {
+        address: format!("{host}:{port}"),
+        name: ServerName::try_from(name.to_owned()).ok()?,
+        wants_tls,
+    })
 }
 
-/// A connected client. It reconnects by itself when the connection breaks.
-#[derive(Debug)]
+/// The connection, or none. A thread answers the server's pings while there are no alerts.
 pub(crate) struct Connection {
-    stream: Context,
-    deadline: Duration,
+    client: Arc<Mutex<Option<Client>>>,
+    servers: Vec<Server>,
+    /// The server that is connected, or is tried next.
+    at: usize,
+    /// When it is dropped, the thread ends.
+    _tender: Sender<()>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Connection {
-    pub(crate) async fn new(settings: &Settings) -> Result<Self, PublishFailure> {
-        let deadline = settings.deadline();
-        let connect = options(settings)?.connect(addresses(settings)?);
-        let client = timeout(deadline, connect)
-            .await
-            .map_err(|_| PublishFailure::NoAnswer(deadline))?
-            .map_err(PublishFailure::Connect)?;
-        let mut stream = async_nats::jetstream::new(client);
-        stream.set_timeout(deadline);
-        if settings.create_stream {
-            let config = Config {
-                name: settings.stream.clone(),
-                subjects: vec![settings.wildcard_subject()],
-                num_replicas: settings.replicas,
-                max_age: Duration::from_secs(settings.max_age_hours.saturating_mul(3600)),
-                max_bytes: i64::from(settings.max_mb) << 20,
-                ..Config::default()
-            };
-            timeout(deadline, stream.get_or_create_stream(config))
-                .await
-                .map_err(|_| PublishFailure::NoAnswer(deadline))?
-                .map_err(PublishFailure::Stream)?;
-        }
-        Ok(Self { stream, deadline })
+    /// Connects later.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, NoConnection> {
+        let servers = servers(settings)?;
+        let client = Arc::new(Mutex::new(None));
+        let (tender, ended) = mpsc::channel::<()>();
+        let tended = Arc::clone(&client);
+        thread::Builder::new()
+            .name("lanner-nats".into())
+            .spawn(move || {
+                while ended.recv_timeout(TEND_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    tend(&mut tended.lock().unwrap_or_else(PoisonError::into_inner));
+                }
+            })
+            .map_err(NoConnection::Thread)?;
+        Ok(Self {
+            client,
+            // hosts with the same settings do not all begin with the same server
+            at: first(servers.len()),
+            servers,
+            _tender: tender,
+        })
     }
 
-    /// Publishes all messages, then waits for the stream's acknowledgements.
-    pub(crate) async fn publish(&self, outgoing: Vec<Outgoing>) -> Published {
-        let mut acknowledgements = Vec::with_capacity(outgoing.len());
+    /// Ends the connection. The next call makes a new one.
+    pub(crate) fn close(&mut self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn publish(
+        &mut self,
+        settings: &Settings,
+        outgoing: &[Outgoing<'_>],
+    ) -> (Published, Option<PublishFailure>) {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        tend(&mut client);
         let mut published = Published::default();
-        for message in outgoing {
-            let mut headers = HeaderMap::new();
-            headers.insert("Nats-Msg-Id", message.id.as_str());
-            let publish =
-                self.stream
-                    .publish_with_headers(message.subject, headers, message.json.into());
-            match timeout(self.deadline, publish).await {
-                Ok(Ok(acknowledgement)) => acknowledgements.push(acknowledgement),
-                Ok(Err(error)) => {
-                    published.failed = Some(PublishFailure::Publish(error));
-                    break;
+        let server = self.servers[self.at % self.servers.len()].clone();
+        if client.is_none() {
+            match connect(&server, settings) {
+                Ok(connected) => *client = Some(connected),
+                Err(ConnectFailure::Settings(error)) => {
+                    return (published, Some(error.into()));
                 }
-                Err(_) => {
-                    published.failed = Some(PublishFailure::NoAnswer(self.deadline));
-                    break;
-                }
+                Err(ConnectFailure::Stream(error)) => published = Published::failed(error),
             }
         }
-        for acknowledgement in acknowledgements {
-            match acknowledgement.into_future().await {
-                Ok(acknowledged) => {
-                    published.acknowledged += 1;
-                    published.duplicates += u64::from(acknowledged.duplicate);
-                }
-                Err(error) => {
-                    published.failed = Some(PublishFailure::Acknowledge(error));
-                    break;
-                }
-            }
+        if let Some(client) = &mut *client {
+            published = client.publish(outgoing, settings.deadline());
         }
-        published
+        let Some(source) = published.failed.take() else {
+            return (published, None);
+        };
+        if !source.keeps_connection() {
+            *client = None;
+            self.at = (self.at + 1) % self.servers.len();
+        }
+        let server = server.address;
+        (published, Some(PublishFailure::Stream { server, source }))
     }
 }
 
-/// What became of messages.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    /// How many the stream acknowledged, counted from the front.
-    pub(crate) acknowledged: usize,
-    /// How many of those the stream had before.
-    pub(crate) duplicates: u64,
-    /// Why it did not acknowledge all.
-    pub(crate) failed: Option<PublishFailure>,
+/// The output cannot work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoConnection {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
-impl Published {
-    /// Nothing was acknowledged.
-    pub(crate) fn failed(failure: PublishFailure) -> Self {
-        Self {
-            failed: Some(failure),
-            ..Self::default()
-        }
+/// Answers pings, and lets go of a connection that is over.
+fn tend(client: &mut Option<Client>) {
+    if client.as_mut().is_some_and(|client| client.tend().is_err()) {
+        *client = None;
     }
+}
+
+/// Connects, and makes the stream if it is wanted. All of it may take the time of the settings.
+fn connect(server: &Server, settings: &Settings) -> Result<Client, ConnectFailure> {
+    let deadline = Deadline::after(settings.deadline());
+    let login = Login::new(settings)
+        .map_err(|error| ConnectFailure::Settings(SettingsError::Login(error)))?;
+    let tls = || tls_of(settings).map_err(ConnectFailure::Settings);
+    let mut client = Client::connect(server, &login, tls, deadline)?;
+    if settings.create_stream {
+        client
+            .make_stream(settings, deadline)
+            .map_err(ConnectFailure::Stream)?;
+    }
+    Ok(client)
+}
+
+/// A number below `count`, at random.
+fn first(count: usize) -> usize {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0) as usize;
+    random.checked_rem(count).unwrap_or(0)
 }

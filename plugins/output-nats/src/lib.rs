@@ -2,9 +2,10 @@
 //! come together.
 //!
 //! An alert counts as delivered when the stream has acknowledged it. If the acknowledgement is lost, the alert is sent
-//! again with the same `Nats-Msg-Id`, and the stream drops the duplicate (`duplicate_window`). `connection` is the
-//! connection to the stream.
+//! again with the same `Nats-Msg-Id`, and the stream drops the duplicate (`duplicate_window`). `connection` keeps a connection
+//! to one of the servers, `client` speaks the protocol.
 
+mod client;
 mod connection;
 
 use std::collections::BTreeSet;
@@ -16,15 +17,15 @@ use lanner_plugin::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::runtime::{Builder, Runtime};
 
-use connection::{Connection, Outgoing, PublishFailure, Published};
+use client::Outgoing;
+use connection::Connection;
 
 /// What a user can set for this plugin.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Servers of the cluster: `nats://HOST:4222`, or `tls://HOST:4222`.
+    /// Servers of the cluster: `nats://HOST:4222`, or `tls://HOST:4222`. No other server is used.
     #[schemars(length(min = 1))]
     pub servers: BTreeSet<String>,
     /// The name of the stream.
@@ -165,23 +166,8 @@ fn subject_part(value: &str) -> String {
 #[derive(Debug)]
 pub struct Output {
     settings: Settings,
-    /// `None` only while the output is dropped.
-    runtime: Option<Runtime>,
-    connection: Option<Connection>,
+    connection: Connection,
     duplicates: Counter,
-}
-
-/// The threads of the client cannot be started.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot start a thread for the client")]
-struct NoRuntime(#[source] std::io::Error);
-
-/// Alerts did not reach the stream.
-#[derive(Debug, thiserror::Error)]
-#[error("{servers}")]
-struct Undelivered {
-    servers: String,
-    source: PublishFailure,
 }
 
 impl OutputPlugin for Output {
@@ -199,82 +185,36 @@ impl OutputPlugin for Output {
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {
         settings.check()?;
         connection::check(&settings)?;
-        // A thread, because the client also answers pings and reconnects between two batches.
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("lanner-nats")
-            .enable_all()
-            .build()
-            .map_err(NoRuntime)?;
         let help = "Alerts that the stream had before, and dropped.";
         Ok(Self {
+            connection: Connection::new(&settings)?,
             settings,
-            runtime: Some(runtime),
-            connection: None,
             duplicates: host.counter("duplicates_total", help, &[]),
         })
     }
 
     fn emit(&mut self, alerts: &Alerts<'_>) -> Delivery {
-        let outgoing: Vec<Outgoing> = alerts
+        if alerts.is_empty() {
+            return Delivery::Delivered;
+        }
+        let outgoing: Vec<Outgoing<'_>> = alerts
             .iter()
             .map(|alert| Outgoing::new(self.settings.subject_of(&alert), alert.json()))
             .collect();
-        let published = self.publish(outgoing);
+        let (published, failed) = self.connection.publish(&self.settings, &outgoing);
         self.duplicates.add(published.duplicates);
-        match published.failed {
+        let delivered = published.acknowledged;
+        match failed {
+            None if delivered < outgoing.len() => Delivery::go_on(delivered),
             None => Delivery::Delivered,
-            Some(source) => {
-                let servers: Vec<&str> = self.settings.servers.iter().map(String::as_str).collect();
-                let servers = servers.join(",");
-                let refused = source.is_refusal();
-                let undelivered = Undelivered { servers, source };
-                if refused {
-                    Delivery::refused(published.acknowledged, 1, &undelivered)
-                } else {
-                    Delivery::try_again(published.acknowledged, &undelivered)
-                }
-            }
+            Some(error) if error.is_refusal() => Delivery::refused(delivered, 1, &error),
+            Some(error) => Delivery::try_again(delivered, &error),
         }
     }
 
     fn reopen(&mut self) -> Result<(), Error> {
-        self.connection = None;
+        self.connection.close();
         Ok(())
-    }
-}
-
-impl Output {
-    fn publish(&mut self, outgoing: Vec<Outgoing>) -> Published {
-        if outgoing.is_empty() {
-            return Published::default();
-        }
-        let Some(runtime) = &self.runtime else {
-            return Published::failed(PublishFailure::Closed);
-        };
-        let connection = match &self.connection {
-            Some(connection) => connection,
-            None => match runtime.block_on(Connection::new(&self.settings)) {
-                Ok(connection) => self.connection.insert(connection),
-                Err(error) => return Published::failed(error),
-            },
-        };
-        let published = runtime.block_on(connection.publish(outgoing));
-        let missing = published.failed.as_ref();
-        if missing.is_some_and(PublishFailure::is_missing_stream) {
-            // The next connection makes the stream again.
-            self.connection = None;
-        }
-        published
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        self.connection = None;
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
     }
 }
 
@@ -284,5 +224,7 @@ lanner_plugin::export_plugin! {
     output: Output,
 }
 
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod tests;

@@ -134,7 +134,7 @@ fn a_wrong_password_and_a_missing_stream_are_reported() {
     let (mut wrong, _) = open(&server, &json!({"user": "me", "password": "wrong"}));
     let answer = testing::emit(&mut wrong, &alerts(0..1));
     assert!(
-        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("authorization")),
+        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("Authorization")),
         "{answer:?}"
     );
     let (mut lost, _) = open(
@@ -155,6 +155,11 @@ fn mistakes_are_known_at_once() {
     for (settings, expected) in [
         (json!({"servers": []}), "`servers`"),
         (json!({"servers": ["nats://:::"]}), "`servers`"),
+        (json!({"servers": ["nats://host:0"]}), "`servers`"),
+        (json!({"servers": ["ws://host"]}), "`servers`"),
+        (json!({"servers": ["nats://me:secret@host"]}), "`servers`"),
+        (json!({"servers": ["nats://host:4222/path"]}), "`servers`"),
+        (json!({"servers": [""]}), "`servers`"),
         (json!({"subject": "alerts.>"}), "`subject`"),
         (json!({"subject": "alerts.{rule}x"}), "`subject`"),
         (json!({"user": "me"}), "`password`"),

@@ -3,24 +3,27 @@
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use lanner_plugin::deadline::{ConnectError, Deadline};
+use lanner_plugin::tls::{self, Identity, TlsError};
 use lanner_plugin::{InvalidSetting, Turn};
 use rustls::pki_types::{InvalidDnsNameError, ServerName};
-use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, Stream, StreamOwned};
 
 use crate::Settings;
-use crate::deadline::{self, Until};
 use crate::message::Framing;
-use crate::tls::{self, TlsError};
 
 /// How many bytes of messages are written to a stream at once.
 const CHUNK: usize = 64 * 1024;
+
+/// How long a new connection with TLS 1.3 waits for the receiver's first word.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 
 /// A receiver.
 #[derive(Debug)]
@@ -55,16 +58,16 @@ pub(crate) enum ReceiverError {
 /// Messages cannot be sent now.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
-    #[error("cannot look up the address")]
-    Resolve(#[source] io::Error),
-    #[error("the name has no address")]
-    NoAddress,
-    #[error("cannot connect")]
-    Connect(#[source] io::Error),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("cannot begin TLS")]
     Tls(#[source] rustls::Error),
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
+    #[error(
+        "the receiver refused the connection after the TLS handshake; does it ask for `client_cert`?"
+    )]
+    Refused(#[source] io::Error),
     #[error("cannot send")]
     Send(#[source] io::Error),
 }
@@ -97,22 +100,26 @@ impl Receiver {
     }
 
     pub(crate) fn connect(&self) -> Result<Connection, SendError> {
+        let deadline = Deadline::after(self.timeout);
         match &self.transport {
-            Transport::Unix(path) => self.unix(path).map_err(SendError::Connect),
+            Transport::Unix(path) => Ok(self.unix(path).map_err(ConnectError::Connect)?),
             Transport::Udp(host) => {
-                let address = resolve(host)?.next().ok_or(SendError::NoAddress)?;
-                self.udp(address).map_err(SendError::Connect)
+                let found = deadline.look_up(host).map_err(ConnectError::Resolve)?;
+                let address = found.first().ok_or(ConnectError::NoAddress)?;
+                Ok(self.udp(*address).map_err(ConnectError::Connect)?)
             }
-            Transport::Tcp(host) => Ok(Connection::Tcp(self.tcp(host)?)),
+            Transport::Tcp(host) => Ok(Connection::Tcp(deadline.connect(host)?)),
             Transport::Tls(host, name, config) => {
                 let connection = ClientConnection::new(Arc::clone(config), name.clone())
                     .map_err(SendError::Tls)?;
-                let mut stream = StreamOwned::new(connection, self.tcp(host)?);
-                let mut socket = Until::new(&mut stream.sock, self.timeout);
+                let mut stream = StreamOwned::new(connection, deadline.connect(host)?);
+                let mut socket = deadline.on(&mut stream.sock);
                 while stream.conn.is_handshaking() {
                     let more = stream.conn.complete_io(&mut socket);
                     more.map_err(SendError::Handshake)?;
                 }
+                let wait = self.timeout.min(FIRST_WORD);
+                hear_refusal(&mut stream, Deadline::after(wait)).map_err(SendError::Refused)?;
                 Ok(Connection::Tls(Box::new(stream)))
             }
         }
@@ -126,9 +133,10 @@ impl Receiver {
                 Ok(Connection::Unix(socket))
             }
             // The socket is a stream. glibc's syslog(3) tries that, too.
-            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => Ok(
-                Connection::UnixStream(deadline::connect(path, self.timeout)?),
-            ),
+            Err(error) if error.raw_os_error() == Some(libc::EPROTOTYPE) => {
+                let stream = Deadline::after(self.timeout).connect_unix(path)?;
+                Ok(Connection::UnixStream(stream))
+            }
             Err(error) => Err(error),
         }
     }
@@ -143,23 +151,6 @@ impl Receiver {
         socket.connect(address)?;
         socket.set_write_timeout(Some(self.timeout))?;
         Ok(Connection::Udp(socket))
-    }
-
-    /// Connects to the first address of the host that answers.
-    fn tcp(&self, host: &str) -> Result<TcpStream, SendError> {
-        let connect = |address: SocketAddr| {
-            let stream = TcpStream::connect_timeout(&address, self.timeout)?;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        };
-        let mut failed = SendError::NoAddress;
-        for address in resolve(host)? {
-            match connect(address) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => failed = SendError::Connect(error),
-            }
-        }
-        Err(failed)
     }
 }
 
@@ -193,7 +184,7 @@ impl Transport {
                     let host = host.to_owned();
                     ReceiverError::Name { host, source }
                 })?;
-                Ok(Self::Tls(rest.to_owned(), name, tls::client(settings)?))
+                Ok(Self::Tls(rest.to_owned(), name, client(settings)?))
             }
             _ => Err(wrong().into()),
         }
@@ -211,8 +202,54 @@ fn check_socket(path: &Path) -> Result<(), InvalidSetting> {
     }
 }
 
-fn resolve(host: &str) -> Result<impl Iterator<Item = SocketAddr>, SendError> {
-    host.to_socket_addrs().map_err(SendError::Resolve)
+/// What all connections to a receiver share (RFC 5425).
+fn client(settings: &Settings) -> Result<Arc<ClientConfig>, TlsError> {
+    tls::client(
+        settings.ca_cert.as_deref(),
+        settings.client_cert.as_deref(),
+        settings.client_key.as_deref(),
+    )
+}
+
+/// What is worth knowing about settings that can be used.
+pub(crate) fn warnings(settings: &Settings) -> Vec<String> {
+    let (true, Some(chain), Some(key)) = (
+        settings.address.starts_with("tls://"),
+        &settings.client_cert,
+        &settings.client_key,
+    ) else {
+        return Vec::new();
+    };
+    Identity::warning_of(chain, key).into_iter().collect()
+}
+
+/// With TLS 1.3, the client's handshake ends before the receiver has looked at the client's certificate (RFC 8446, section 2).
+/// If the receiver then refuses the client, what was written meanwhile is lost. So this waits until the receiver sends a ticket,
+/// which it does after it has accepted the client, or ends the connection. Some receivers send no ticket: the deadline is no
+/// error.
+fn hear_refusal(
+    stream: &mut StreamOwned<ClientConnection, TcpStream>,
+    deadline: Deadline,
+) -> io::Result<()> {
+    let StreamOwned { conn, sock } = stream;
+    if conn.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let mut socket = deadline.on(sock);
+    while conn.tls13_tickets_received() == 0 {
+        match conn.read_tls(&mut socket) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                let state = conn.process_new_packets().map_err(io::Error::other)?;
+                if state.peer_has_closed() {
+                    return Err(ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// An open connection.
@@ -261,14 +298,14 @@ impl Connection {
             Self::Unix(socket) => send_each(messages, |message| socket.send(message).map(drop)),
             Self::Udp(socket) => send_each(messages, |message| socket.send(message).map(drop)),
             Self::UnixStream(socket) => send_each(messages, |message| {
-                Until::new(socket, timeout).write_all(&[message, &b"\0"[..]].concat())
+                (Deadline::after(timeout).on(socket)).write_all(&[message, &b"\0"[..]].concat())
             }),
             Self::Tcp(stream) => send_chunks(messages, |chunk| {
-                Until::new(stream, timeout).write_all(chunk)
+                Deadline::after(timeout).on(stream).write_all(chunk)
             }),
             Self::Tls(stream) => send_chunks(messages, |chunk| {
                 let StreamOwned { conn, sock } = &mut **stream;
-                let mut socket = Until::new(sock, timeout);
+                let mut socket = Deadline::after(timeout).on(sock);
                 let mut stream = Stream::new(conn, &mut socket);
                 stream.write_all(chunk)?;
                 stream.flush()

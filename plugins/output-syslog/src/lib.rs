@@ -3,13 +3,10 @@
 //! Syslog acknowledges nothing. When a connection breaks, messages that it had taken can be lost, and others can arrive
 //! twice. If the receiver has closed the connection in good order, the plugin notices that before it writes anything.
 //!
-//! `connection` is the way to the receiver. `message` writes messages in both formats. `tls` decides about certificates. `deadline` is a stream with one deadline for
-//! all that is read and written.
+//! `connection` is the way to the receiver. `message` writes messages in both formats.
 
 mod connection;
-mod deadline;
 mod message;
-mod tls;
 
 use std::path::PathBuf;
 
@@ -29,7 +26,7 @@ pub struct Settings {
     /// The receiver: `unix:///dev/log` (default), `udp://HOST:514`, `tcp://HOST:601` or `tls://HOST:6514`. A socket of
     /// this host gets messages in the format of syslog(3), the others get those of RFC 5424.
     pub address: String,
-    /// The facility: `user` (default), `daemon`, `auth`, `authpriv`, `local0` to `local7` and so on.
+    /// The facility of the messages.
     pub facility: Facility,
     /// The name of the program.
     pub app_name: String,
@@ -97,7 +94,7 @@ impl OutputPlugin for Output {
     }
 
     fn warnings(settings: &Settings) -> Vec<String> {
-        tls::warnings(settings)
+        connection::warnings(settings)
     }
 
     fn open(host: Host, settings: Settings) -> Result<Self, Error> {

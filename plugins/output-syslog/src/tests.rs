@@ -82,6 +82,25 @@ fn rsyslogd_takes_what_comes_over_tls_with_a_client_certificate() {
 }
 
 #[test]
+fn a_receiver_that_wants_a_certificate_and_gets_none_is_a_failure() {
+    let Some(daemon) = Rsyslogd::start(Rsyslogd::TLS) else {
+        return;
+    };
+    let address = format!("tls://localhost:{}", daemon.port());
+    let mut output = open(&json!({"address": address, "ca_cert": daemon.authority.path("ca.pem")}));
+    let mut refused = || match emit(&mut output, &["one"]) {
+        Delivery::TryAgain {
+            delivered: 0,
+            reason,
+        } => reason.contains("client_cert"),
+        other => panic!("{other:?}"),
+    };
+    wait_until("the refusal", &mut refused);
+    assert!(refused());
+    assert_eq!(daemon.received(), [""; 0]);
+}
+
+#[test]
 fn rsyslogd_takes_what_comes_through_its_socket() {
     let Some(daemon) = Rsyslogd::start(Rsyslogd::SOCKET) else {
         return;
@@ -186,7 +205,7 @@ fn a_receiver_that_works_byte_by_byte_does_not_hold_a_call() {
     });
     let answer = answer_in_time(settings, vec!["one".to_owned()]);
     assert!(
-        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1 s")),
+        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1s")),
         "{answer:?}"
     );
 
@@ -196,7 +215,7 @@ fn a_receiver_that_works_byte_by_byte_does_not_hold_a_call() {
     let messages = vec!["long ".repeat(1500); 4000];
     let answer = answer_in_time(settings, messages);
     assert!(
-        matches!(&answer, Delivery::TryAgain { reason, .. } if reason.contains("longer than 1 s")),
+        matches!(&answer, Delivery::TryAgain { reason, .. } if reason.contains("longer than 1s")),
         "{answer:?}"
     );
 }
@@ -224,7 +243,7 @@ fn a_socket_whose_queue_is_full_does_not_hold_a_call() {
     server.kill().unwrap();
     server.wait().unwrap();
     assert!(
-        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1 s")),
+        matches!(&answer, Delivery::TryAgain { delivered: 0, reason } if reason.contains("longer than 1s")),
         "{answer:?}"
     );
 }

@@ -3,7 +3,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `source`, `yaml` | rule files as a tree with the position of every node |
+//! | `source`, `yaml`, `yaml_lenient` | rule files as a tree with the position of every node |
 //! | `keys`, `items`, `exceptions`, `versions` | lists, macros and rules; append and override |
 //! | `text`, `lists` | the text of a condition, with exceptions and lists filled in |
 //! | `ast`, `parse`, `quotes` | conditions as written |

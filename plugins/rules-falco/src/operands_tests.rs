@@ -108,6 +108,18 @@ fn falco_leaves_out_rules_for_unknown_fields_but_not_for_unknown_parameters() {
 }
 
 #[test]
+fn falco_leaves_out_rules_for_outputs_without_fields() {
+    let nothing: [&str; 0] = [];
+    for output in ["%open it", "100%% sure", "a %nope.name"] {
+        let text = rule("r", "evt.type = open")
+            .replace("output: o %proc.name", &format!("output: '{output}'"));
+        assert!(text.contains(output), "{text}");
+        let text = text + "  skip-if-unknown-filter: true\n";
+        assert_eq!(codes(&text, STRICT, Severity::Error), nothing, "{output}");
+    }
+}
+
+#[test]
 fn a_parameter_that_no_event_has_is_a_note() {
     let text = rule("r", "evt.type = open and evt.arg.queuepct = 5");
     let loaded = load_text(&text, STRICT);

@@ -11,7 +11,7 @@ fn scalar(text: &str) -> Scalar {
         name: "r".to_owned(),
         text: format!("|-\n {text}\n"),
     });
-    let documents = parse_yaml(&source).unwrap();
+    let documents = parse_yaml(&source, &mut Vec::new()).unwrap();
     match &*documents[0] {
         Node::Scalar(scalar) => scalar.clone(),
         other => panic!("not a text: {other:?}"),

@@ -116,9 +116,11 @@ fn read(file: &File<'_>, items: &mut Items) -> Result<(), Problem> {
         name: file.name.clone(),
         text: text.to_owned(),
     };
-    for document in yaml::parse(&Arc::new(source))? {
+    let mut notes = Vec::new();
+    for document in yaml::parse(&Arc::new(source), &mut notes)? {
         items.add_document(&document);
     }
+    items.problems.append(&mut notes);
     Ok(())
 }
 

@@ -47,7 +47,10 @@ pub(crate) fn fields(
         let word = &rest[..word.unwrap_or(rest.len())];
         if !word.starts_with(|c: char| c.is_ascii_alphabetic()) {
             let message = "Falco needs a field after `%`";
-            notes.push(Problem::refused_by_falco(code::OUTPUT, &place, message));
+            notes.push(Problem {
+                unknown_to_falco: true,
+                ..Problem::refused_by_falco(code::OUTPUT, &place, message)
+            });
             continue;
         }
         if rest[word.len()..].starts_with('(') {
@@ -83,9 +86,11 @@ pub(crate) fn fields(
             (None, Some(first)) => fields.push(Operand::field(field(first))),
             (None, None) => {
                 let message = format!("there is no field `{word}`");
-                return Err(Problem::new(&place, message)
-                    .code(code::OUTPUT)
-                    .help("a field is written like `%proc.name`"));
+                let problem = Problem::new(&place, message).code(code::OUTPUT);
+                return Err(Problem {
+                    missing: Some(word.into()),
+                    ..problem.help("a field is written like `%proc.name`")
+                });
             }
         }
     }

@@ -8,9 +8,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use granit_parser::{Event, Parser, ScalarStyle, ScanError};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StructureStyle};
 
 use crate::source::{Place, Problem, SourceFile, code};
+use lenient::Lenient;
+
+#[path = "yaml_lenient.rs"]
+mod lenient;
 
 /// The depth limit of lists and maps. Rule files need five levels.
 const MAX_DEPTH: usize = 50;
@@ -134,23 +138,23 @@ enum Open {
     Mapping(Vec<(Scalar, Arc<Node>)>, Option<Scalar>),
 }
 
-/// How many lone `-` in `[-, a]` a file may have.
-const MAX_DASHES: usize = 100;
-
-/// Parses all documents of a file.
-///
-/// Falco takes a lone `-` in a list in brackets, `[-, a]`, which the parser refuses. It is parsed as another letter then.
-pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem> {
-    let mut text = source.text.clone();
-    let mut dashes = Vec::new();
+/// Parses all documents of a file. `notes` gets what Falco's parser refuses. What the parser refuses and Falco's takes is
+/// changed until it is taken: see [`Lenient`].
+pub(crate) fn parse(
+    source: &Arc<SourceFile>,
+    notes: &mut Vec<Problem>,
+) -> Result<Vec<Arc<Node>>, Problem> {
+    let mut lenient = Lenient::new(&source.text);
     loop {
-        match parse_text(source, &text, &dashes) {
-            Err(Refused::LoneDash(at, problem)) => {
-                if dashes.len() == MAX_DASHES || text.as_bytes().get(at) != Some(&b'-') {
-                    return Err(*problem);
+        notes.clear();
+        match parse_text(source, &lenient, notes) {
+            Err(Refused::Syntax(error)) => {
+                let at = offset_of(error.marker(), lenient.text());
+                if !at.is_some_and(|at| lenient.repair(error.kind(), at)) {
+                    let message = format!("this is not YAML: {}", error.info());
+                    let place = place(source, at.map(|at| lenient.in_source(at)));
+                    return Err(Problem::new(&place, message).code(code::YAML));
                 }
-                text.replace_range(at..=at, "_");
-                dashes.push(at);
             }
             Err(Refused::Other(problem)) => return Err(*problem),
             Ok(documents) => return Ok(documents),
@@ -160,8 +164,7 @@ pub(crate) fn parse(source: &Arc<SourceFile>) -> Result<Vec<Arc<Node>>, Problem>
 
 /// Why a text is not parsed.
 enum Refused {
-    /// Because of a `-` at this byte.
-    LoneDash(usize, Box<Problem>),
+    Syntax(Box<ScanError>),
     Other(Box<Problem>),
 }
 
@@ -171,31 +174,45 @@ impl From<Problem> for Refused {
     }
 }
 
-/// Parses a text in which the letters at `dashes` stand for `-`.
-fn parse_text(
-    source: &Arc<SourceFile>,
-    text: &str,
-    dashes: &[usize],
-) -> Result<Vec<Arc<Node>>, Refused> {
-    let place = |offset: Option<usize>| Place {
+fn place(source: &Arc<SourceFile>, offset: Option<usize>) -> Place {
+    Place {
         source: Arc::clone(source),
         offset: offset.unwrap_or(0),
         within: None,
-    };
+    }
+}
+
+fn offset_of(marker: &Marker, text: &str) -> Option<usize> {
+    marker
+        .byte_offset()
+        .or_else(|| byte_offset(text, marker.index()))
+}
+
+/// Whether a key at this byte of the text stands behind a `-` and a tab: Falco's parser then takes no key.
+fn is_behind_tab(text: &str, at: usize) -> bool {
+    let before = text.get(..at).unwrap_or_default();
+    let dash = before.trim_end_matches([' ', '\t']);
+    dash.ends_with('-') && before[dash.len()..].contains('\t')
+}
+
+/// Parses the text.
+fn parse_text(
+    source: &Arc<SourceFile>,
+    lenient: &Lenient,
+    notes: &mut Vec<Problem>,
+) -> Result<Vec<Arc<Node>>, Refused> {
+    let text = lenient.text();
     let mut documents = Vec::new();
     let mut stack: Vec<(Open, Place, usize)> = Vec::new();
     let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
     for next in Parser::new_from_str(text) {
-        let (event, span) = next.map_err(|error| not_yaml(&error, text, place))?;
-        let here = place(
-            span.start
-                .byte_offset()
-                .or_else(|| byte_offset(text, span.start.index())),
-        );
+        let (event, span) = next.map_err(|error| Refused::Syntax(error.into()))?;
+        let at = offset_of(&span.start, text);
+        let here = place(source, at.map(|at| lenient.in_source(at)));
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let mut text = text.into_owned();
-                if dashes.contains(&here.offset) {
+                if lenient.is_dash(here.offset) {
                     text.replace_range(..1, "-");
                 }
                 let scalar = Scalar {
@@ -215,7 +232,11 @@ fn parse_text(
                 stack.push((Open::Sequence(Vec::new()), here, anchor));
                 continue;
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(style, anchor, _) => {
+                if style == StructureStyle::Block && at.is_some_and(|at| is_behind_tab(text, at)) {
+                    let message = "Falco takes no key behind a `-` and a tab";
+                    notes.push(Problem::refused_by_falco(code::YAML, &here, message));
+                }
                 stack.push((Open::Mapping(Vec::new(), None), here, anchor));
                 continue;
             }
@@ -245,29 +266,6 @@ fn parse_text(
         }
     }
     Ok(documents)
-}
-
-/// What the parser has said, and whether the reason is a `-` alone.
-fn not_yaml(error: &ScanError, text: &str, place: impl Fn(Option<usize>) -> Place) -> Refused {
-    let marker = error.marker();
-    let offset = marker
-        .byte_offset()
-        .or_else(|| byte_offset(text, marker.index()));
-    let message = format!("this is not YAML: {}", error.info());
-    let problem = Problem::new(&place(offset), message).code(code::YAML);
-    // the error may be at the dash, or after it
-    let near = offset
-        .into_iter()
-        .flat_map(|at| [Some(at), at.checked_sub(1)]);
-    let mut dash = near
-        .flatten()
-        .filter(|at| text.as_bytes().get(*at) == Some(&b'-'));
-    match dash.next() {
-        Some(at) if error.info().contains("cannot start with '-'") => {
-            Refused::LoneDash(at, problem.into())
-        }
-        _ => Refused::Other(problem.into()),
-    }
 }
 
 impl Open {
@@ -305,7 +303,7 @@ mod tests {
             name: "t".to_owned(),
             text: text.to_owned(),
         });
-        parse(&source).unwrap()
+        parse(&source, &mut Vec::new()).unwrap()
     }
 
     fn value<'a>(node: &'a Node, key: &str) -> &'a Scalar {
@@ -376,12 +374,50 @@ mod tests {
     }
 
     #[test]
+    fn what_falcos_parser_takes_is_taken() {
+        let texts = |yaml: &str, key: &str| value(&read(yaml)[0], key).text.clone();
+        // a quoted text goes on at a smaller indentation
+        let short = "m:\n  k: \"one\n two\nthree\"\n  last: x\n";
+        let documents = read(short);
+        let Node::Mapping(_, entries) = &*documents[0] else {
+            panic!("not a map");
+        };
+        assert_eq!(value(&entries[0].1, "k").text, "one two three");
+        let last = value(&entries[0].1, "last");
+        assert_eq!(last.place.offset, short.find('x').unwrap());
+        assert_eq!(texts("k: 'one\ntwo'\n", "k"), "one two");
+        // the last line of the file has no colon
+        let documents = read("a: b\nenabled:false\n# end\n");
+        assert!(value(&documents[0], "enabled:false").is_null());
+        // nothing separates a comment
+        assert_eq!(texts("k: \"a\"#c\nb: [x]#d\nl: z\n", "l"), "z");
+    }
+
+    #[test]
+    fn a_key_behind_a_tab_is_a_note() {
+        for (text, count) in [
+            ("-\tk: a\n", 1),
+            ("- k: a\n- l:\n  - \tm: b\n", 1),
+            ("- k:\ta\n-\tb\n", 0),
+            ("- {\tk: a}\n", 0),
+        ] {
+            let source = Arc::new(SourceFile {
+                name: "t".to_owned(),
+                text: text.to_owned(),
+            });
+            let mut notes = Vec::new();
+            parse(&source, &mut notes).unwrap();
+            assert_eq!(notes.len(), count, "{text:?}");
+        }
+    }
+
+    #[test]
     fn broken_yaml_says_where() {
         let source = Arc::new(SourceFile {
             name: "t".to_owned(),
             text: "a: b\nc: [1, 2\n".to_owned(),
         });
-        let problem = parse(&source).unwrap_err().to_string();
+        let problem = parse(&source, &mut Vec::new()).unwrap_err().to_string();
         assert!(problem.starts_with("t:"), "{problem}");
         assert!(problem.contains("not YAML"), "{problem}");
     }

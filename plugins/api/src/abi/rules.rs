@@ -102,8 +102,9 @@ pub struct LannerRulePlugin {
     pub size: usize,
     /// Loads rules and stores a state in `*state`, which lanner passes to the other functions. Several states may
     /// be open at once, opened from several threads: at a reload, lanner opens one for the new rules while the one
-    /// before is in use. It also opens states to try out rules, and closes them unused. May block. On failure: stores nothing, returns `LANNER_ERROR`, and gives
-    /// `error` a text for the user: file:line:column, what is wrong, how to fix it.
+    /// before is in use. It also opens states to try out rules, and closes them unused. May block. On failure: stores
+    /// nothing, returns `LANNER_ERROR`, and gives `error` a text for the user: file:line:column, what is wrong, how to
+    /// fix it.
     pub open: Option<
         unsafe extern "C" fn(
             host: *const LannerHost,

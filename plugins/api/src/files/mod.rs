@@ -8,7 +8,8 @@
 //! - **Each folder, each link and the file itself** must belong to root or to the user who runs lanner, and no other user
 //!   may write to it. In a folder with the sticky bit (`/tmp`), others may add names, as they cannot replace ours.
 //! - **A process that has more rights than its user trusts root alone.** The kernel says so (`AT_SECURE`, getauxval(3)):
-//!   the program has file capabilities or the set-user-ID bit, and whoever started it may be anyone.
+//!   the program has file capabilities, and whoever started it may be anyone. What it opens for that user, it opens with
+//!   that user's rights.
 //! - **Only regular files of a bounded size are read.** Opening never waits, so a FIFO, a device or an endless file is an
 //!   error. Exception: a descriptor that lanner was started with (`/dev/stdin`, `/dev/fd/N`) may be a pipe.
 //!
@@ -16,6 +17,8 @@
 //!
 //! Files that lanner writes have rules of their own: see [`WriteTarget`]. So have Unix sockets: see [`listen`].
 
+mod folder;
+mod rights;
 mod socket;
 mod walk;
 mod write;
@@ -25,6 +28,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+pub use folder::make_folder;
+use rights::{UsersRights, is_privileged, user};
+pub use rights::{is_secure, is_set_id};
 pub use socket::{check_socket, listen};
 use walk::{Folders, Walk};
 pub use write::{WriteTarget, append, check_writable, replace};
@@ -75,6 +81,15 @@ pub enum FileError {
         /// What it is.
         what: &'static str,
     },
+    /// It is a FIFO without a reader.
+    #[error(
+        "cannot write {}: it is a FIFO, and no program has opened it for reading; start its reader first, such as `cat {}`",
+        path.display(), path.display()
+    )]
+    NoReader {
+        /// The FIFO.
+        path: PathBuf,
+    },
     /// It is larger than a file of its kind can sensibly be.
     #[error("{} has more than {most} bytes, the most that is read of a file of its kind", path.display())]
     TooLarge {
@@ -116,31 +131,6 @@ impl Trusted {
             Self::RootAnd(user())
         }
     }
-}
-
-/// Whether this process has more rights than the user who started it (`AT_SECURE`). It trusts that user with nothing:
-/// neither files nor environment variables.
-#[must_use]
-pub fn is_secure() -> bool {
-    // SAFETY: getauxval(3) takes a number.
-    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-}
-
-fn user() -> u32 {
-    // SAFETY: geteuid(2) cannot fail and touches nothing.
-    unsafe { libc::geteuid() }
-}
-
-/// Whether this process is root or has a capability.
-fn is_privileged() -> bool {
-    /// capget(2), `_LINUX_CAPABILITY_VERSION_3`
-    const VERSION: u32 = 0x2008_0522;
-    let header: [u32; 2] = [VERSION, 0];
-    // two times effective, permitted, inheritable
-    let mut sets = [[0_u32; 3]; 2];
-    // SAFETY: the kernel reads a header of two numbers, and writes two sets of three.
-    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) };
-    user() == 0 || result != 0 || sets.iter().any(|set| set[0] != 0)
 }
 
 /// Opens a file that decides what lanner does, for reading.
@@ -243,14 +233,29 @@ pub fn resolve(path: &Path) -> Result<PathBuf, FileError> {
 ///
 /// The folder is refused or cannot be listed.
 pub fn list(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, FileError> {
-    let unreadable = |source| FileError::Unreadable {
-        path: folder.to_owned(),
-        source,
-    };
     let listed = match Trusted::for_files() {
         Trusted::Everyone => folder.to_owned(),
         trusted => Walk::new(folder, trusted, Folders::OthersMayNotAdd).folder()?,
     };
+    list_in(folder, &listed, endings)
+}
+
+/// As [`list`], without a look at who may add files to the folder.
+///
+/// # Errors
+///
+/// The folder cannot be listed.
+pub fn list_untrusted(folder: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, FileError> {
+    list_in(folder, folder, endings)
+}
+
+/// The files of `folder` with one of these endings. It reads the folder by the path `listed`, which leads to the same folder.
+fn list_in(folder: &Path, listed: &Path, endings: &[&str]) -> Result<Vec<PathBuf>, FileError> {
+    let unreadable = |source| FileError::Unreadable {
+        path: folder.to_owned(),
+        source,
+    };
+    let _rights = UsersRights::take();
     let mut files = Vec::new();
     for entry in fs::read_dir(listed).map_err(unreadable)? {
         let name = PathBuf::from(entry.map_err(unreadable)?.file_name());
@@ -293,6 +298,7 @@ pub fn open_store(path: &Path) -> Result<File, FileError> {
 ///
 /// Another user can change the file, or it is not a regular file.
 pub fn check_store(path: &Path) -> Result<(), FileError> {
+    let _rights = UsersRights::take();
     let existing = path
         .ancestors()
         .find(|part| part.as_os_str().is_empty() || fs::symlink_metadata(part).is_ok());
@@ -315,6 +321,7 @@ pub fn check_store(path: &Path) -> Result<(), FileError> {
 ///
 /// It cannot be read, or is not a regular file.
 pub fn open_untrusted(path: &Path) -> Result<File, FileError> {
+    let _rights = UsersRights::take();
     if is_handed_over(path) {
         return File::open(path).map_err(|source| FileError::Unreadable {
             path: path.to_owned(),
@@ -355,6 +362,9 @@ fn regular(opened: io::Result<File>, path: &Path) -> Result<File, FileError> {
     }
 }
 
+/// How messages call a FIFO.
+const FIFO: &str = "a FIFO";
+
 /// What it is, if not a regular file.
 fn other_than_file(kind: fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
@@ -362,7 +372,7 @@ fn other_than_file(kind: fs::FileType) -> Option<&'static str> {
     } else if kind.is_dir() {
         Some("a folder")
     } else if kind.is_fifo() {
-        Some("a FIFO")
+        Some(FIFO)
     } else if kind.is_socket() {
         Some("a socket")
     } else if kind.is_symlink() {

@@ -9,7 +9,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use super::walk::{Folders, Walk};
-use super::{FileError, Trusted};
+use super::{FileError, Trusted, UsersRights};
 
 /// Listens at a path, for those alone that `mode` lets connect (chmod(2), such as 0o600). Replaces a socket whose listener
 /// is gone.
@@ -21,6 +21,7 @@ use super::{FileError, Trusted};
 ///
 /// The path is too long, something else is there, it leads over a link of another user, or the system refuses.
 pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    let _rights = UsersRights::take();
     let place = Place::find(path)?;
     let path = place.path.as_path();
     let is_socket = (place.there.as_ref()).is_some_and(|there| there.file_type().is_socket());

@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use super::write::REMEDY;
-use super::{FileError, Trusted, other_than_file};
+use super::{FileError, Trusted, UsersRights, other_than_file};
 
 /// path_resolution(7): the kernel follows as many.
 const MAX_LINKS: u32 = 40;
@@ -88,8 +88,11 @@ pub(super) struct Walk<'a> {
     folders: Folders,
     /// The last name may be a socket.
     sockets: bool,
+    /// Folders that are not there are made, with this mode (mkdir(2)).
+    makes: Option<u32>,
     /// From the root to the present folder.
     steps: Vec<Step>,
+    _rights: UsersRights,
 }
 
 /// Where a walk ends.
@@ -119,7 +122,9 @@ impl<'a> Walk<'a> {
             trusted,
             folders,
             sockets: false,
+            makes: None,
             steps: Vec::new(),
+            _rights: UsersRights::take(),
         }
     }
 
@@ -189,6 +194,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Makes what is not there of a folder and of those on the way, each below the one before, which is open.
+    pub(super) fn make_folder(mut self, mode: u32) -> Result<(), FileError> {
+        self.makes = Some(mode);
+        match self.walk(true)? {
+            End::Folder => Ok(()),
+            End::File(..) => Err(self.unreadable(io::ErrorKind::NotADirectory.into())),
+            End::Missing(_) => Err(self.missing()),
+        }
+    }
+
     /// The folder's path without links.
     pub(super) fn folder(mut self) -> Result<PathBuf, FileError> {
         match self.walk(true)? {
@@ -220,7 +235,7 @@ impl<'a> Walk<'a> {
                 }
                 continue;
             }
-            let found = match self.look(&name) {
+            let found = match self.look_or_make(&name) {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound && left.is_empty() => {
                     return Ok(End::Missing(name));
@@ -292,6 +307,22 @@ impl<'a> Walk<'a> {
         self.check_step(owner, &self.real(), false)
     }
 
+    /// What has this name in the present folder, which may be a new folder.
+    fn look_or_make(&self, name: &OsStr) -> io::Result<File> {
+        match (self.look(name), self.makes) {
+            (Err(error), Some(mode)) if error.kind() == io::ErrorKind::NotFound => {
+                let there = make_at(self.present(), name, mode);
+                if let Err(error) = there
+                    && error.kind() != io::ErrorKind::AlreadyExists
+                {
+                    return Err(error);
+                }
+                self.look(name)
+            }
+            (found, _) => found,
+        }
+    }
+
     /// What has this name in the present folder; a link is not followed. A folder is opened as one, because that is what
     /// mounts an automount point (open(2), `O_PATH`).
     fn look(&self, name: &OsStr) -> io::Result<File> {
@@ -318,8 +349,12 @@ impl<'a> Walk<'a> {
     }
 
     fn open_below(&self, name: &OsStr, flags: i32) -> io::Result<OwnedFd> {
-        let folder = self.steps.last().map_or(-1, |step| step.folder.as_raw_fd());
-        open_at(folder, name, flags | libc::O_NOFOLLOW, FOR_OWNER)
+        open_at(self.present(), name, flags | libc::O_NOFOLLOW, FOR_OWNER)
+    }
+
+    /// The descriptor of the present folder.
+    fn present(&self) -> i32 {
+        self.steps.last().map_or(-1, |step| step.folder.as_raw_fd())
     }
 
     /// Checks what has this name in the present folder.
@@ -470,6 +505,16 @@ pub(super) fn open_at(folder: i32, name: &OsStr, flags: i32, mode: u32) -> io::R
     }
     // SAFETY: the kernel has just opened it, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// mkdirat(2).
+fn make_at(folder: i32, name: &OsStr, mode: u32) -> io::Result<()> {
+    let name = CString::new(name.as_bytes())?;
+    // SAFETY: as for `open_at`.
+    match unsafe { libc::mkdirat(folder, name.as_ptr(), mode) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Where an open link leads (readlinkat(2) with an empty name).

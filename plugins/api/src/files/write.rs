@@ -20,7 +20,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::walk::{Folders, Walk, open_at};
-use super::{FileError, Trusted, is_descriptor, other_than_file, user};
+use super::{FIFO, FileError, Trusted, UsersRights, is_descriptor, other_than_file, user};
 
 /// The place of a file to write: its folder, which stays open, and its name there.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ pub fn replace(path: &Path, mode: u32) -> Result<File, FileError> {
 ///
 /// As for [`append`].
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    let _rights = UsersRights::take();
     let target = WriteTarget::find(path)?;
     let Place::Name {
         folder,
@@ -97,11 +98,64 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
     // SAFETY: the folder is open, and the name ends with a null byte and lives through the call.
     let result =
         unsafe { libc::faccessat(folder.as_raw_fd(), name.as_ptr(), rights, libc::AT_EACCESS) };
-    match result {
-        0 => Ok(()),
-        _ => Err(target.unwritable(io::Error::last_os_error())),
+    if result != 0 {
+        return Err(target.unwritable(io::Error::last_os_error()));
+    }
+    if *exists {
+        return Ok(());
+    }
+    takes_files(folder).map_err(|source| target.unwritable(source))
+}
+
+/// Checks, without leaving a file behind, that a new file of this folder can be written. Access rights are not enough for
+/// that: root has all rights, even in file systems such as proc, in which nobody can make a file.
+fn takes_files(folder: &File) -> io::Result<()> {
+    // SAFETY: zeros are a valid statfs.
+    let mut about: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the struct lives through the call.
+    if unsafe { libc::fstatfs(folder.as_raw_fd(), &raw mut about) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let magic = about.f_type as u32;
+    if let Some((_, name)) = WITHOUT_FILES.iter().find(|(known, _)| *known == magic) {
+        let reason = format!("no file can be made in {name}, the file system of its folder");
+        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+    }
+    // Security modules and quotas can refuse it as well. Making a file without a name asks them.
+    let flags = libc::O_TMPFILE | libc::O_WRONLY;
+    match open_at(folder.as_raw_fd(), OsStr::new("."), flags, 0o600) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(error),
+        // A disk that is full can have room later, and not every file system has files without a name.
+        Ok(_) | Err(_) => Ok(()),
     }
 }
+
+/// File systems of the kernel's own that take no new file that keeps what is written to it, with their numbers in statfs(2)
+/// (include/uapi/linux/magic.h, and fs/*).
+const WITHOUT_FILES: [(u32, &str); 22] = [
+    (0x0000_9fa0, "proc"),
+    (0x6265_6572, "sysfs"),
+    (0x6367_7270, "cgroup2"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6462_6720, "debugfs"),
+    (0x7472_6163, "tracefs"),
+    (0xcafe_4a11, "bpf"),
+    (0x7363_6673, "securityfs"),
+    (0xf97c_ff8c, "selinuxfs"),
+    (0x4341_5d53, "smackfs"),
+    (0x6165_676c, "pstore"),
+    (0xde5e_81e4, "efivarfs"),
+    (0x0000_1cd1, "devpts"),
+    (0x6265_6570, "configfs"),
+    (0x6573_5543, "fusectl"),
+    (0x4249_4e4d, "binfmt_misc"),
+    (0x6e73_6673, "nsfs"),
+    (0x0000_0187, "autofs"),
+    (0x1980_0202, "mqueue"),
+    (0x9584_58f6, "hugetlbfs"),
+    (0x6759_6969, "rpc_pipefs"),
+    (0x0765_5821, "resctrl"),
+];
 
 impl WriteTarget {
     /// Goes to the folder of a file, and checks the way and the file, if it exists.
@@ -166,6 +220,7 @@ impl WriteTarget {
         let Place::Name { folder, .. } = &self.place else {
             return Err(io::ErrorKind::Unsupported.into());
         };
+        let _rights = UsersRights::take();
         let (from, to) = (CString::new(from.as_bytes())?, CString::new(to.as_bytes())?);
         let folder = folder.as_raw_fd();
         // SAFETY: the folder is open, and both names end with a null byte and live through the call.
@@ -177,6 +232,7 @@ impl WriteTarget {
 
     /// Opens a descriptor by `options`, and a file by `flags`.
     fn open(&self, options: &OpenOptions, flags: i32, mode: u32) -> Result<File, FileError> {
+        let _rights = UsersRights::take();
         let (folder, name, exists, shared) = match &self.place {
             Place::Descriptor => {
                 let opened = options
@@ -201,7 +257,14 @@ impl WriteTarget {
         };
         let flags = flags | how | libc::O_WRONLY | libc::O_NOFOLLOW | libc::O_NOCTTY;
         let file = open_at(folder.as_raw_fd(), name, flags, mode);
-        let file = File::from(file.map_err(|source| self.unwritable(source))?);
+        let file = file.map_err(|source| match source.raw_os_error() {
+            // fifo(7): there is no reader, and opening it must not wait for one
+            Some(libc::ENXIO) if self.is_fifo() => FileError::NoReader {
+                path: self.path.clone(),
+            },
+            _ => self.unwritable(source),
+        })?;
+        let file = File::from(file);
         let metadata = file.metadata().map_err(|source| self.unwritable(source))?;
         let refused = |reason: String| FileError::NotTrusted {
             path: self.path.clone(),
@@ -225,6 +288,10 @@ impl WriteTarget {
             unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags & libc::O_APPEND) };
         }
         Ok(file)
+    }
+
+    fn is_fifo(&self) -> bool {
+        self.special() == Some(FIFO)
     }
 
     fn unwritable(&self, source: io::Error) -> FileError {

@@ -4,11 +4,11 @@ use lanner_plugin::{Alerts, Counter, Delivery, Error, Host, Level, OutputPlugin}
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// The settings that the user can make. Lanner refuses any other.
+/// What the user can set. Lanner refuses anything else.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Write to the log after each this many alerts.
+    /// Write a log line whenever this many more alerts have come.
     #[schemars(range(min = 1))]
     every: u64,
 }

@@ -110,7 +110,11 @@ fn what_cannot_be_written_is_named() {
     // SAFETY: mkfifo(3) reads a text that ends with a null byte.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     // Without a reader, opening it would wait.
-    assert!(append(&fifo, 0o600).is_err());
+    let unread = append(&fifo, 0o600).unwrap_err().to_string();
+    assert!(
+        unread.contains("no program has opened it for reading") && unread.contains("`cat "),
+        "{unread}"
+    );
     let _reader = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -120,6 +124,23 @@ fn what_cannot_be_written_is_named() {
     for device in ["/dev/null", "/dev/stderr"] {
         append(Path::new(device), 0o600).unwrap();
         replace(Path::new(device), 0o600).unwrap();
+    }
+}
+
+#[test]
+fn a_file_system_without_files_is_known_before_one_is_made() {
+    let (_folder, tmp, _) = shared();
+    check_writable(&tmp.join("new")).unwrap();
+    assert!(fs::read_dir(&tmp).unwrap().next().is_none());
+    for (folder, name) in [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts")] {
+        // without privileges, the kernel's access rights say it first
+        let refused = check_writable(&Path::new(folder).join("new")).unwrap_err();
+        let expected = if user() == 0 {
+            format!("no file can be made in {name}")
+        } else {
+            "Permission denied".to_owned()
+        };
+        assert!(refused.to_string().contains(&expected), "{refused}");
     }
 }
 
