@@ -1,11 +1,13 @@
 //! Links plugins into `lanner`: the object files that `LANNER_BUILT_IN` names, separated by colons. `NAME.o` exports
-//! `lanner_plugin_NAME`, which is the plugin's `lanner_plugin`. `tools/built-in` makes such files.
+//! `lanner_plugin_NAME`, which is the plugin's `lanner_plugin`. `tools/built-in` makes such files. `LANNER_MEMORY` names a static
+//! library whose functions take the place of those of the C library (`tools/static/memory.c`).
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io, process};
 
 const VARIABLE: &str = "LANNER_BUILT_IN";
+const MEMORY: &str = "LANNER_MEMORY";
 
 /// Why the plugins cannot be linked in.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,8 @@ enum LinkError {
     Name(PathBuf),
     #[error("{VARIABLE} has {}, which cannot be found", path.display())]
     Missing { path: PathBuf, source: io::Error },
+    #[error("{MEMORY} is {}, which is not the path of a static library libNAME.a", .0.display())]
+    Library(PathBuf),
     #[error("OUT_DIR is not set: only cargo runs this")]
     NoFolder(#[source] env::VarError),
     #[error("cannot write {}", path.display())]
@@ -21,7 +25,7 @@ enum LinkError {
 }
 
 fn main() {
-    if let Err(error) = link() {
+    if let Err(error) = link().and_then(|()| link_memory()) {
         println!("cargo::error={error}");
         process::exit(1);
     }
@@ -59,6 +63,24 @@ fn link() -> Result<(), LinkError> {
     let path = Path::new(&folder).join("built_in.rs");
     let text = format!("{functions}static PLUGINS: [Linked; {count}] = [\n{list}];\n");
     fs::write(&path, text).map_err(|source| LinkError::Write { path, source })
+}
+
+/// A static library of this package's own comes before those of other crates, so that the linker finds its functions first.
+fn link_memory() -> Result<(), LinkError> {
+    println!("cargo::rerun-if-env-changed={MEMORY}");
+    let Some(path) = env::var_os(MEMORY).filter(|path| !path.is_empty()) else {
+        return Ok(());
+    };
+    let path = PathBuf::from(path);
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.and_then(|name| name.strip_prefix("lib")?.strip_suffix(".a"));
+    let (Some(folder), Some(name), true) = (path.parent(), name, path.is_file()) else {
+        return Err(LinkError::Library(path));
+    };
+    println!("cargo::rerun-if-changed={}", path.display());
+    println!("cargo::rustc-link-search=native={}", folder.display());
+    println!("cargo::rustc-link-lib=static:+whole-archive={name}");
+    Ok(())
 }
 
 /// The name of an object file, if it can be a part of a function's name.

@@ -130,15 +130,16 @@ pub struct SourceArgs {
     /// Take the events from a file instead of a driver: a recording of `lanner record`, or a capture of Falco or sysdig (.scap).
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pids", "command", "duration"])]
     pub replay: Option<PathBuf>,
-    /// A command to start and to watch, with all it starts. Its exit status becomes lanner's.
-    #[arg(last = true, value_name = "COMMAND")]
+    /// A command to start and to watch, with all it starts. Its exit status becomes lanner's. All that follows its name is its own;
+    /// `--` before it is needed only if the name begins with `-`.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND", value_hint = clap::ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
 }
 
 /// `lanner run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// A rule file; may be repeated. Without any: the default rules.
+    /// A rule file, or a folder of them; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// A configuration file (YAML). Options of the command line override it.
@@ -199,6 +200,9 @@ pub struct ConfigArgs {
     /// Sets a key, as for `lanner run`.
     #[arg(short = 'o', long = "option", value_name = "KEY=VALUE")]
     pub options: Vec<String>,
+    /// Where plugins are; may be repeated.
+    #[arg(long = "plugin-dir", value_name = "DIR")]
+    pub plugin_dirs: Vec<PathBuf>,
 }
 
 impl ConfigArgs {
@@ -368,7 +372,7 @@ pub struct UseArgs {
 /// `lanner rules check`.
 #[derive(Debug, Args)]
 pub struct RuleCheckArgs {
-    /// Rule files, in the order in which they are loaded. Without any: the default rules.
+    /// Rule files and folders of them, in the order in which they are loaded. Without any: the default rules.
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// Warnings count as errors do.
@@ -385,7 +389,7 @@ pub struct RuleCheckArgs {
 /// `lanner rules list`.
 #[derive(Debug, Args)]
 pub struct RuleListArgs {
-    /// Rule files. Without any: the default rules.
+    /// Rule files and folders of them. Without any: the default rules.
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
     /// How they are read, and shown.
@@ -398,7 +402,7 @@ pub struct RuleListArgs {
 pub struct RuleExplainArgs {
     /// Name of the rule.
     pub rule: String,
-    /// A rule file; may be repeated. Without any: the default rules.
+    /// A rule file, or a folder of them; may be repeated. Without any: the default rules.
     #[arg(short, long = "rules", value_name = "FILE")]
     pub rules: Vec<PathBuf>,
     /// How they are read, and shown.

@@ -8,12 +8,16 @@ use look::{Aggregation, Form, LineOptions, Request, Stamp};
 use session::config::DEFAULT_RULES_PLUGIN;
 
 use super::SourceArgs;
+use super::values::interval;
 
 /// Options that report about all events instead of showing each.
 const REPORTS: [&str; 4] = ["count", "hist", "stats", "summary"];
 
 /// What shows no lines in lanner's own form.
 const NO_LINES: [&str; 3] = ["json", "format", "report"];
+
+/// How many keys a report shows unless the user says so.
+const KEYS: usize = 20;
 
 /// `lanner trace`.
 #[derive(Debug, Args)]
@@ -71,7 +75,7 @@ pub struct TraceArgs {
         help_heading = "Reports"
     )]
     pub by: Option<String>,
-    /// Count calls and errors, as strace -c does.
+    /// Count calls and errors, as strace -c does: with a command, the table is written to standard error.
     #[arg(
         short = 'c',
         long = "summary",
@@ -79,11 +83,11 @@ pub struct TraceArgs {
         help_heading = "Reports"
     )]
     pub summary: bool,
-    /// How many keys a report shows.
-    #[arg(long, value_name = "N", default_value_t = 20, help_heading = "Reports")]
-    pub top: usize,
+    /// How many keys a report shows: 20 unless it is given; -c shows all calls. What is left out is counted together.
+    #[arg(long, value_name = "N", requires = "report", help_heading = "Reports")]
+    pub top: Option<usize>,
     /// Report each time that this time has passed, such as 1s, and begin anew.
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, requires = "report", help_heading = "Reports")]
+    #[arg(long, value_name = "TIME", value_parser = interval, requires = "report", help_heading = "Reports")]
     pub interval: Option<Duration>,
     /// The time of each event: -t seconds, -tt microseconds, -ttt seconds since the epoch.
     #[arg(short = 't', action = ArgAction::Count, conflicts_with_all = NO_LINES, help_heading = "As strace")]
@@ -141,9 +145,10 @@ impl TraceArgs {
             (_, _, _, true) => Aggregation::Calls,
             (None, None, None, false) => return self.events_form(),
         };
+        let usual = if self.summary { usize::MAX } else { KEYS };
         Form::Aggregate {
             what,
-            top: self.top,
+            top: self.top.unwrap_or(usual),
             interval: self.interval,
             json: self.json,
         }
@@ -165,6 +170,12 @@ impl TraceArgs {
                 without_ends: self.quiet > 1,
             }),
         }
+    }
+
+    /// Whether the text is written to standard error: the table of `-c` with a command, whose output is on standard output.
+    #[must_use]
+    pub fn says_on_stderr(&self) -> bool {
+        self.summary && !self.json && self.output.is_none() && !self.source.command.is_empty()
     }
 
     /// Whose events, with what is captured of them.

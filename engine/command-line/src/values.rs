@@ -1,5 +1,7 @@
 //! Values of arguments that have a form of their own.
 
+use std::time::Duration;
+
 use driver_api::request::{LimitError, Limits};
 
 /// A value is not what its argument needs.
@@ -13,6 +15,10 @@ pub(crate) enum ValueError {
     Limit(#[from] LimitError),
     #[error("a name begins with a letter and has at most 64 lower-case letters, digits and `-`")]
     PluginName,
+    #[error(transparent)]
+    Time(#[from] humantime::DurationError),
+    #[error("a report needs some time, such as 1s")]
+    NoTime,
     #[error("a power of two of at least 64K is needed, such as 1M or 8M")]
     Buffer,
 }
@@ -38,6 +44,15 @@ pub(crate) fn plugin_name(text: &str) -> Result<String, ValueError> {
         return Err(ValueError::PluginName);
     }
     Ok(text.to_owned())
+}
+
+/// A time that passes between two reports.
+pub(crate) fn interval(text: &str) -> Result<Duration, ValueError> {
+    let time = humantime::parse_duration(text)?;
+    if time.is_zero() {
+        return Err(ValueError::NoTime);
+    }
+    Ok(time)
 }
 
 /// The size of a buffer, in bytes or with the unit K or M.

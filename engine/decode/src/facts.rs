@@ -52,7 +52,10 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
             | Fact::Base
             | Fact::Base2
             | Fact::Root
-            | Fact::Cgroups => text(members.key(fact.name()), &attached),
+            | Fact::Cgroups
+            | Fact::Container
+            | Fact::Users
+            | Fact::Groups => text(members.key(fact.name()), &attached),
         }
     }
     members.end();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use driver_api::event::{Attachment, Event, Flags, Part};
+use driver_api::event::{Attachment, Event, Flags, Part, Status};
 use driver_api::table::{Len, LenFrom, Syscall};
 
 use super::buffer::{Bytes, is_cut, quote};
@@ -145,7 +145,13 @@ impl Forms for Message<'_> {
                     let cut = is_cut(&data);
                     netlink::text(out, protocol, self.layout, data.bytes, cut);
                 }
-                None => Bytes(data).text(out),
+                None => {
+                    quote(out, data.bytes);
+                    // MSG_TRUNC: the kernel says more bytes than it has written
+                    if data.status != Status::Whole {
+                        out.push_str("...");
+                    }
+                }
             }
         }
         if let Some(control) = &self.control {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use driver_api::event::{Attachment, Event, Fact, Status};
+use driver_api::event::{Attachment, Event, Fact, Flags, Status};
 
 use super::buffer::quote;
 use super::forms::{Forms, Style};
@@ -141,7 +141,8 @@ impl<'a> SockAddr<'a> {
         let Some((family, name)) = bytes.split_first_chunk() else {
             return Self::parse(bytes);
         };
-        if u16::from_ne_bytes(*family) != UNIX || attached.status != Status::Whole {
+        let is_seen = event.has(Flags::ROOM_SEEN) || attached.status != Status::Whole;
+        if is_seen || u16::from_ne_bytes(*family) != UNIX {
             return Self::parse(bytes);
         }
         let certain = [Fact::Local, Fact::Peer]

@@ -42,7 +42,9 @@ use std::time::{Duration, Instant};
 
 use plugin_host::{Alert, OutputHost};
 
-pub use alert::{AlertFormat, AlertRule, AppendOutput, ExtraField, Kept, LateAlerts, RuleMatch};
+pub use alert::{
+    AlertFormat, AlertRule, AppendError, AppendOutput, ExtraField, Kept, LateAlerts, RuleMatch,
+};
 pub use bucket::Bucket;
 pub use counters::{Counters, Counts};
 pub use feed::{Feed, Latest};

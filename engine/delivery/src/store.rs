@@ -17,7 +17,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// See the module.
 #[derive(Debug)]
 pub(super) enum Store {
-    /// Alerts that the output has now or gets next, and how many of them it has now.
+    /// The alerts from the queue that are not delivered yet, and how many of them, from the first on, the output is delivering.
     Memory(Vec<Arc<Alert>>, usize),
     Disk(Box<Disk>),
 }
@@ -27,7 +27,7 @@ pub(super) enum Store {
 pub(super) struct Disk {
     spool: Spool,
     unwritten: Vec<Arc<Alert>>,
-    /// How many of `unwritten`, from the start, the output has now.
+    /// How many of `unwritten`, from the first on, the output is delivering.
     taken: usize,
     /// It is not tried again before this time.
     broken_until: Option<Instant>,
@@ -149,7 +149,7 @@ impl Store {
             Self::Disk(disk) if now || disk.due() => {
                 let unwritten = disk.unwritten.len();
                 if now {
-                    // the output may have had them, but has not said so
+                    // The output has not said that it delivered them, so the next session delivers them.
                     disk.taken = 0;
                 }
                 disk.write(name, counters);
@@ -193,7 +193,7 @@ impl Disk {
                 }
             }
             Err(error) if !was_broken => self.failed(name, &error.to_string(), counters),
-            // it is known, and tried again when it is time
+            // That was reported when it broke, and `write` tries the spool again.
             Err(_) => {}
         }
         self.taken = most.min(self.unwritten.len());
@@ -206,7 +206,7 @@ impl Disk {
             return;
         }
         if self.taken > 0 {
-            // they would come twice
+            // The output is delivering these. If they were written now, it would get them again from the spool.
             self.broken_until = Some(now + AGAIN);
             return;
         }

@@ -42,13 +42,15 @@ pub(super) fn memory_bytes<'a>(view: &View<'a>, key: &str) -> Value<'a> {
 /// The process group's id in the process's own pid namespace.
 pub(super) fn virtual_group(view: &View<'_>) -> Option<u32> {
     let process = view.known()?;
+    let group = super::process::group(view, |process| process.pgid)?;
     if process.vpid == Some(process.pid) {
-        return Some(process.pgid);
+        return Some(group);
     }
     if process.pgid == process.pid {
         return process.vpid;
     }
-    u32::try_from(status(view, "NSpgid", true)?).ok()
+    let asked = || u32::try_from(status(view, "NSpgid", true)?).ok();
+    process.vpgid.or_else(asked)
 }
 
 /// The thread's id in its own pid namespace.

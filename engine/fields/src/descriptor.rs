@@ -78,14 +78,18 @@ pub(super) fn directory<'a>(view: &View<'a>) -> Value<'a> {
 }
 
 pub(super) fn file_name<'a>(view: &View<'a>) -> Value<'a> {
-    let file = view
-        .descriptor()
-        .filter(|descriptor| descriptor.kind == DescriptorKind::File);
+    let name = match view.descriptor() {
+        Some(file) if file.kind == DescriptorKind::File => Some(&*file.name),
+        Some(_) => None,
+        // as in Falco, there is none if the open has failed
+        None if at_entry(view.event) => failed_name(view),
+        None => None,
+    };
     text(
-        file.map(|file| match file.name.iter().rposition(|&b| b == b'/') {
+        name.map(|name| match name.iter().rposition(|&b| b == b'/') {
             None => &b"/"[..],
-            Some(last) if last + 1 == file.name.len() => &file.name,
-            Some(last) => &file.name[last + 1..],
+            Some(last) if last + 1 == name.len() => name,
+            Some(last) => &name[last + 1..],
         }),
     )
 }

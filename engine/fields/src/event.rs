@@ -130,15 +130,32 @@ pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
     let category = match call.category {
         Category::Ipc => "IPC",
         // What is read or written says what it is about.
-        Category::Fd | Category::Io | Category::IoRead | Category::IoWrite => match view
-            .descriptor()
-            .map(|d| d.kind)
-        {
-            Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
-            Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6 | DescriptorKind::Netlink) => "net",
-            Some(DescriptorKind::Unix | DescriptorKind::Pipe) => "IPC",
-            _ => "other",
-        },
+        Category::Fd | Category::Io | Category::IoRead | Category::IoWrite => {
+            match view.descriptor().map(|d| d.kind) {
+                Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
+                Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6) => "net",
+                // not "IPC", which Falco's library says of calls
+                Some(
+                    DescriptorKind::Unix
+                    | DescriptorKind::Pipe
+                    | DescriptorKind::Event
+                    | DescriptorKind::Signal
+                    | DescriptorKind::Inotify
+                    | DescriptorKind::Userfault,
+                ) => "ipc",
+                Some(
+                    DescriptorKind::Netlink
+                    | DescriptorKind::Epoll
+                    | DescriptorKind::Timer
+                    | DescriptorKind::Memfd
+                    | DescriptorKind::Bpf
+                    | DescriptorKind::IoUring
+                    | DescriptorKind::Pidfd
+                    | DescriptorKind::Other,
+                )
+                | None => "unknown",
+            }
+        }
         other => other.word(),
     };
     Value::String(category.as_bytes())
@@ -312,15 +329,23 @@ pub(super) fn is_io_of<'a>(view: &View<'a>, writes: bool) -> Value<'a> {
 
 pub(super) fn io_direction<'a>(view: &View<'a>) -> Value<'a> {
     match moves(view) {
-        Some(true) => Value::String(b"w"),
-        Some(false) => Value::String(b"r"),
+        Some(true) => Value::String(b"write"),
+        Some(false) => Value::String(b"read"),
         None => Value::None,
     }
 }
 
 pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
-    let category = view.seen.call.map(|call| call.category);
-    Value::Bool(matches!(category, Some(Category::Wait | Category::Sleep)))
+    /// The names of a parameter that says how long to wait.
+    const HOW_LONG: [&str; 3] = ["timeout", "tvp", "tsp"];
+    let waits = |call: &Syscall| match call.category {
+        Category::Sleep => true,
+        // of this category are also the calls that say what to wait for
+        Category::Wait => HOW_LONG.iter().any(|name| call.param(name).is_some()),
+        _ => false,
+    };
+    let call = view.seen.call.map(Syscall::event_type);
+    Value::Bool(call.is_some_and(waits))
 }
 
 /// Whether something was written to the system's log.

@@ -55,6 +55,8 @@ pub use scratch::Scratch;
 pub use view::View;
 
 #[cfg(test)]
+mod event_tests;
+#[cfg(test)]
 mod path_tests;
 #[cfg(test)]
 mod tests;

@@ -96,6 +96,19 @@ pub(super) fn said<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
     (said.status != Status::Fault).then(|| text_of(view, &said))
 }
 
+/// The path of a call. Without one, a call that takes a descriptor is about what that refers to, as with an empty path
+/// (utimensat(2), statx(2)).
+fn named<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
+    let by_descriptor = || {
+        let register = view.seen.call?.register(view.event.abi(), param.at);
+        let is_null = view.event.header().args.get(register) == Some(&0);
+        let is_known = !view.event.lacks(register);
+        let has_base = matches!(param.base, Base::Descriptor(_));
+        (is_null && is_known && has_base && !has_failed(view.event)).then_some(&[][..])
+    };
+    said(view, param.at).or_else(by_descriptor)
+}
+
 /// The directory at which the kernel began to resolve a path of the call, as the driver saw it. `said` is the path.
 fn seen_base<'a>(view: &View<'a>, at: usize, said: &[u8]) -> Option<&'a [u8]> {
     let call = view.seen.call?;
@@ -129,7 +142,7 @@ fn new_root<'a>(view: &View<'a>) -> Option<&'a [u8]> {
 
 /// A path, made absolute without access to files. It stays relative if its directory is not known.
 pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]> {
-    let said = said(view, param.at)?;
+    let said = named(view, param)?;
     if let Some(root) = new_root(view) {
         return Some(root);
     }
@@ -229,7 +242,7 @@ pub(super) fn real<'a>(view: &View<'a>, wanted: Which) -> Value<'a> {
     }
     let found = || {
         let param = which(view, wanted)?;
-        let said = said(view, param.at)?;
+        let said = named(view, param)?;
         if let Some(path) = opened(view) {
             return Some(path);
         }
@@ -293,7 +306,14 @@ pub(super) fn argument<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
     if said.is_empty() || said.starts_with(b"/") || inspect::is_chdir(call) {
         return Some(said);
     }
-    resolved(view, param_at(call, at)?)
+    let path = resolved(view, param_at(call, at)?)?;
+    // like an absolute path, it begins at the root directory of the thread
+    let root = view.inspector.root(view.process()?, view.seen.tid);
+    Some(match path.strip_prefix(&*root) {
+        Some(b"") if !root.is_empty() => b"/",
+        Some(below) if below.starts_with(b"/") => below,
+        Some(_) | None => path,
+    })
 }
 
 /// A path of a call that succeeded.

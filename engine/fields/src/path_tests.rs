@@ -138,6 +138,20 @@ fn a_path_begins_where_the_kernel_says() {
             ("fs.path.source", s("/tmp/x")),
         ],
     );
+    // so it is without a path, where the call does not fail for that
+    let touch = Ev::call(22, "utimensat", &[5, 0, 0, 0], 0).fact(Fact::Base, b"/etc/shadow");
+    expect(
+        &in_srv(std::slice::from_ref(&touch)),
+        &[("fs.path.name", s("/etc/shadow"))],
+    );
+    let mut failed = touch;
+    failed.header.ret = -14;
+    expect(
+        &in_srv(&[failed]),
+        &[("fs.path.name", NONE), ("evt.abspath", NONE)],
+    );
+    let made = Ev::call(22, "mkdir", &[0, 0o700], 0);
+    expect(&in_srv(&[made]), &[("fs.path.name", NONE)]);
     let jailed = Ev::call(22, "unlink", &[1], 0)
         .said(0, b"/../../etc/passwd")
         .fact(Fact::Root, b"/jail");

@@ -73,12 +73,24 @@ pub(super) fn of_ancestors<'a>(view: &View<'a>, arg: &Arg, about: About) -> Valu
     )
 }
 
+/// The id of the process's session or group. A capture file may not have it.
+pub(super) fn group(view: &View<'_>, id: fn(&Process) -> u32) -> Option<u32> {
+    view.known().map(id).filter(|id| *id != u32::MAX)
+}
+
+/// Whether the process leads its session or group.
+pub(super) fn leads<'a>(view: &View<'a>, id: fn(&Process) -> u32) -> Value<'a> {
+    match group(view, id).zip(view.known()) {
+        Some((id, process)) => Value::Bool(id == process.pid),
+        None => Value::None,
+    }
+}
+
 /// About the leader of a session or process group; if the leader has ended, about the oldest ancestor in it.
 pub(super) fn of_leader<'a>(view: &View<'a>, id: fn(&Process) -> u32, about: About) -> Value<'a> {
-    let Some((key, process)) = view.seen.process.zip(view.known()) else {
+    let Some((key, wanted)) = view.seen.process.zip(group(view, id)) else {
         return Value::None;
     };
-    let wanted = id(process);
     let leader = view
         .inspector
         .process_by_pid(wanted)

@@ -1,10 +1,13 @@
 //! Names of ports, from /etc/services (services(5)): read once, when somebody asks.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
-static SERVICES: LazyLock<HashMap<(u16, u16), String>> =
-    LazyLock::new(|| parse(&std::fs::read_to_string("/etc/services").unwrap_or_default()));
+static SERVICES: LazyLock<HashMap<(u16, u16), String>> = LazyLock::new(|| {
+    let text = inspect::read_patiently(Path::new("/etc/services")).unwrap_or_default();
+    parse(&String::from_utf8_lossy(&text))
+});
 
 /// The name of a port of a protocol (`IPPROTO_*`).
 pub(super) fn name(port: u16, protocol: u16) -> Option<&'static str> {

@@ -53,8 +53,8 @@ fn u(number: u64) -> OwnedValue {
     OwnedValue::U64(number)
 }
 
-const YES: OwnedValue = OwnedValue::Bool(true);
-const NO: OwnedValue = OwnedValue::Bool(false);
+pub(super) const YES: OwnedValue = OwnedValue::Bool(true);
+pub(super) const NO: OwnedValue = OwnedValue::Bool(false);
 pub(super) const NONE: OwnedValue = OwnedValue::None;
 
 fn ids(ppid: u32) -> Ids {
@@ -82,7 +82,7 @@ fn shells() -> Vec<Ev> {
     ]
 }
 
-fn with(mut events: Vec<Ev>, last: Ev) -> Vec<Ev> {
+pub(super) fn with(mut events: Vec<Ev>, last: Ev) -> Vec<Ev> {
     events.push(last);
     events
 }
@@ -210,6 +210,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
             ("fd.num", NONE),
             ("fd.name", s("/srv/x")),
             ("fd.nameraw", s("x")),
+            ("fd.filename", s("x")),
             ("fd.typechar", s("f")),
             ("fd.type", NONE),
             ("evt.is_open_read", YES),

@@ -12,35 +12,8 @@ use super::{Inspector, path};
 
 pub(super) const PR_SET_NAME: u64 = 15;
 pub(super) const PR_SET_CHILD_SUBREAPER: u64 = 36;
-/// include/uapi/asm-generic/ioctls.h
-pub(super) const TIOCSCTTY: u64 = 0x540e;
-pub(super) const TIOCNOTTY: u64 = 0x5422;
 /// An id that leaves the process's id as it is.
 const UNCHANGED: u32 = u32::MAX;
-
-/// How the paths of terminals begin, with the major number and the first minor number of those whose path ends with a
-/// number (Documentation/admin-guide/devices.txt).
-const TERMINALS: [(&[u8], u32, u32); 4] = [
-    (b"/dev/pts/", 136, 0),
-    (b"/dev/ttyS", 4, 64),
-    (b"/dev/tty", 4, 0),
-    (b"/dev/hvc", 229, 0),
-];
-
-/// The device number of a terminal, by its path, in the form of `/proc/PID/stat`. None: it is none, or the path says
-/// nothing about its number, as that of `/dev/console`.
-fn terminal(path: &[u8]) -> Option<u32> {
-    TERMINALS.iter().find_map(|(prefix, major, first)| {
-        let number = path.strip_prefix(*prefix)?;
-        if !number.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        let number: u32 = std::str::from_utf8(number).ok()?.parse().ok()?;
-        let minor = first.checked_add(number).filter(|minor| *minor < 1 << 20)?;
-        // new_encode_dev() in include/linux/kdev_t.h
-        Some((minor & 0xff) | major << 8 | (minor & !0xff) << 12)
-    })
-}
 
 impl Inspector {
     pub(super) fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
@@ -78,6 +51,18 @@ impl Inspector {
         {
             let cwd = fact.text();
             self.set_cwd(call.key, call.tid(), &cwd);
+        }
+    }
+
+    /// A call has changed the root directory. If the driver does not say to which, it is that of the mount namespace
+    /// (pivot_root(2)).
+    pub(super) fn take_root(&mut self, call: &Call<'_, '_>) {
+        if !call.applied {
+            let root = call.event.fact(Fact::Root);
+            let root = root
+                .as_ref()
+                .map_or(Cow::Borrowed(&b"/"[..]), |root| root.text());
+            self.set_root(call.key, call.tid(), &root);
         }
     }
 
@@ -190,20 +175,6 @@ impl Inspector {
         }
     }
 
-    /// The leader of a session opened a file. If that is a terminal, and the session has none, it gets this one
-    /// (`O_NOCTTY` in open(2)).
-    pub(super) fn open_terminal(&mut self, call: &Call<'_, '_>, path: &[u8]) {
-        let Some(tty) = terminal(path).filter(|_| !call.applied) else {
-            return;
-        };
-        if let Some(process) = self.processes.get_mut(call.key)
-            && process.sid == process.pid
-            && process.tty == 0
-        {
-            process.tty = tty;
-        }
-    }
-
     /// A file was opened for writing. If it is `/proc/PID/comm` or `/proc/PID/task/TID/comm`, names are asked for from now
     /// on. The id may be of another pid namespace, so the names of the calling process are asked for, too.
     pub(super) fn open_comm(&mut self, call: &Call<'_, '_>, path: &[u8]) {
@@ -225,20 +196,6 @@ impl Inspector {
         }
     }
 
-    /// Whether the leader of the process's session has a terminal open. It can have become the session's by an ioctl(2)
-    /// (`TIOCSCTTY`) that was not captured, or that does not say which terminal it is.
-    pub(super) fn session_may_have_terminal(&self, process: &Process) -> bool {
-        let is_terminal = |name: &[u8]| {
-            terminal(name).is_some() || name.starts_with(b"/dev/tty") || name == b"/dev/console"
-        };
-        let leader = self.processes.key(process.sid);
-        let leader = leader.and_then(|key| self.processes.get(key));
-        leader.is_some_and(|leader| {
-            let open = self.files.iter(leader.files);
-            open.into_iter().any(|(_, open)| is_terminal(&open.name))
-        })
-    }
-
     /// The name of a thread. If a program may have changed it by a file in /proc, /proc is asked.
     #[must_use]
     pub fn thread_name<'a>(&'a self, process: &'a Process, tid: u32) -> Cow<'a, [u8]> {
@@ -248,28 +205,13 @@ impl Inspector {
         asked.map_or_else(|| Cow::Borrowed(process.thread_name(tid)), Cow::Owned)
     }
 
-    /// ioctl(2) on a terminal: `TIOCSCTTY`, `TIOCNOTTY`.
-    pub(super) fn set_terminal(&mut self, call: &Call<'_, '_>) {
-        let tty = match call.int(1) {
-            TIOCSCTTY => self
-                .descriptor_of(call.key, call.tid(), call.fd(0))
-                .and_then(|open| terminal(&open.name)),
-            TIOCNOTTY => Some(0),
-            _ => return,
-        };
-        if let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied)
-            && let Some(tty) = tty
-        {
-            process.tty = tty;
-        }
-    }
-
     pub(super) fn set_group(&mut self, call: &Call<'_, '_>, effect: Effect) {
         if effect == Effect::SetSid {
             let own = call.event.header().tgid;
             if let Some(process) = self.processes.get_mut(call.key) {
                 process.sid = own;
                 process.pgid = own;
+                process.vpgid = process.vpid;
                 process.tty = 0;
             }
             return;
@@ -293,10 +235,20 @@ impl Inspector {
             }
             Some(self.proc_fs.as_ref()?.groups(pid)?.0)
         });
+        let caller = self.processes.get(call.key);
+        let named = caller.map(|caller| (caller.vpid, caller.vpid == Some(caller.pid)));
         if let Some(process) = self.processes.get_mut(target)
             && let Some(pgid) = pgid
         {
             process.pgid = pgid;
+            let same_namespace = target == call.key
+                || named.is_some_and(|(_, host)| host == (process.vpid == Some(process.pid)));
+            process.vpgid = match u32_in(call.args[1]) {
+                _ if pgid == process.pid => process.vpid,
+                0 => None,
+                // the number that it has for the caller
+                number => same_namespace.then_some(number),
+            };
         }
     }
 

@@ -1,5 +1,6 @@
-//! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, and when the
-//! cgroup id of its events changes (cgroup v2). Otherwise a process has its parent's.
+//! When a process's cgroups are read: at the start, after exec, after a change of namespaces or root, when the
+//! cgroup id of its events changes (cgroup v2), and after it has opened a file that moves processes (`movers`). Otherwise a
+//! process has its parent's.
 //!
 //! A recording says it with events that have the fact [`Fact::Cgroups`]: [`Inspector::synthesize`] makes those of the start,
 //! and [`CgroupReader`] those of later cgroups.
@@ -11,15 +12,17 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Part, Status,
-};
+use driver_api::event::{Event, EventBuilder, Fact, Flags, Header, Kind};
 use driver_api::table;
 
 use super::Inspector;
 use super::containers::Cgroups;
+use super::follow::Call;
+use super::movers::{Movers, moves, opens};
 use super::proc_fs::ProcFs;
+use super::process::Process;
 use super::process_table::ProcessKey;
+use super::report::Report;
 
 /// The most cgroup ids that are remembered.
 const MAX_IDS: usize = 4096;
@@ -41,11 +44,20 @@ impl Inspector {
             let process = self.processes.get(key)?;
             Some((process.pid, Arc::clone(&process.cgroups)))
         };
-        let by_id = self.cgroups_by_id.iter();
+        let by_id = self.cgroups_with_ids();
         KnownCgroups {
             by_pid: self.processes.keys().filter_map(of).collect(),
-            by_id: by_id.map(|(id, group)| (*id, Arc::clone(group))).collect(),
+            by_id: by_id.map(|(id, group)| (id, Arc::clone(group))).collect(),
         }
+    }
+
+    /// Cgroups with the ids that mean nothing else. Of a host with hierarchies of version 1, there are none.
+    pub(super) fn cgroups_with_ids(&self) -> impl Iterator<Item = (u64, &Arc<Cgroups>)> {
+        // a file says only what is so
+        let all = self.proc_fs.is_none();
+        let known = self.cgroups_by_id.iter();
+        let known = known.filter(move |(_, group)| all || is_unified(group));
+        known.map(|(id, group)| (*id, group))
     }
 
     /// Gives the processes of this state the cgroups that another one knows.
@@ -89,17 +101,17 @@ impl Inspector {
             self.take_recorded_cgroups(header, key);
             return;
         }
-        if self.proc_fs.is_none() {
-            if let Some(known) = self.cgroups_by_id.get(&header.cgroup) {
-                process.cgroups = known.clone();
-            }
+        let read = !process.cgroups.text.is_empty();
+        let unified = is_unified(&process.cgroups);
+        if let Some(known) = self.cgroups_by_id.get(&header.cgroup)
+            && (unified || self.proc_fs.is_none())
+        {
+            // the process may have left it again, or be gone
+            let known = Arc::clone(known);
+            self.put_into(key, known);
             return;
         }
-        let read = !process.cgroups.text.is_empty();
-        let unified = process.cgroups.text.starts_with(b"0::");
-        if let Some(known) = self.cgroups_by_id.get(&header.cgroup).filter(|_| unified) {
-            // the process may have left it again, or be gone
-            process.cgroups = known.clone();
+        if self.proc_fs.is_none() {
             return;
         }
         if !(first && read) {
@@ -111,12 +123,13 @@ impl Inspector {
     /// Remembers which cgroups an id means. The process may have moved on meanwhile, so the id is checked: it is the
     /// inode number of the cgroup's directory.
     fn remember_cgroup(&mut self, id: u64, key: ProcessKey) {
-        let Some(process) = self.processes.get_mut(key) else {
+        let Some(process) = self.processes.get(key) else {
             return;
         };
         if let Some(known) = self.cgroups_by_id.get(&id) {
             if process.cgroups.text.is_empty() {
-                process.cgroups = known.clone();
+                let known = Arc::clone(known);
+                self.put_into(key, known);
             }
             return;
         }
@@ -142,8 +155,8 @@ impl Inspector {
         let Some(process) = self.processes.get(key) else {
             return;
         };
-        let one_line = process.cgroups.text.starts_with(b"0::");
-        if one_line && header.cgroup != 0 && header.cgroup == process.cgroup_id {
+        if is_unified(&process.cgroups) && header.cgroup != 0 && header.cgroup == process.cgroup_id
+        {
             if let Some(container) = &process.cgroups.container {
                 container.seen(header.tgid);
             }
@@ -160,7 +173,7 @@ impl Inspector {
 
     /// Reads the cgroups of a process. An ended process keeps those that it had.
     pub(super) fn look_at_cgroups(&mut self, key: ProcessKey) {
-        let Some(process) = self.processes.get_mut(key) else {
+        let Some(process) = self.processes.get(key) else {
             return;
         };
         let pid = process.pid;
@@ -173,12 +186,75 @@ impl Inspector {
             return;
         };
         if !text.is_empty() && *text != *process.cgroups.text {
-            process.cgroups = self.containers.group(&text, pid);
+            self.movers.forget(pid);
+            let group = self.containers.group(&text, pid);
+            self.put_into(key, group);
         }
-        if let Some(container) = &process.cgroups.container {
+        let process = self.processes.get(key);
+        if let Some(container) = process.and_then(|process| process.cgroups.container.as_ref()) {
             container.seen(pid);
         }
     }
+
+    /// A process has opened a file to write into it. If that file moves processes, /proc has to be asked for a while.
+    pub(super) fn open_cgroup(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        if self.proc_fs.is_none() || !moves(path) {
+            return;
+        }
+        let process = self.processes.get(call.key);
+        // the ids in its events say everything
+        let is_told =
+            process.is_some_and(|process| process.cgroup_id != 0 && is_unified(&process.cgroups));
+        if !is_told {
+            self.movers.note(call.event.header().tgid);
+            self.look_at_cgroups(call.key);
+        }
+    }
+
+    /// The process is in these cgroups.
+    fn put_into(&mut self, key: ProcessKey, group: Arc<Cgroups>) {
+        if let Some(process) = self.processes.get_mut(key)
+            && process.cgroups.text != group.text
+        {
+            process.cgroups = group;
+            self.moved.push(key);
+        }
+    }
+
+    /// Whether the last event showed that processes are in other cgroups than before.
+    #[inline]
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        !self.moved.is_empty()
+    }
+
+    /// Gives `sink` an event for each process whose cgroups have changed with the last event. A recording has them in front
+    /// of that event.
+    pub fn report_moved(&self, time_ns: u64, sink: &mut dyn FnMut(&Event<'_>)) {
+        let mut builder = EventBuilder::new();
+        for process in self.moved() {
+            let report = Report {
+                fact: Fact::Cgroups,
+                text: &process.cgroups.text,
+                pid: process.pid,
+                cgroup: process.cgroup_id,
+                time_ns,
+            };
+            if let Some(event) = report.event(&mut builder) {
+                sink(&event);
+            }
+        }
+    }
+
+    /// The processes whose cgroups have changed with the last event.
+    pub fn moved(&self) -> impl Iterator<Item = &Process> {
+        self.moved.iter().filter_map(|key| self.process(*key))
+    }
+}
+
+/// Whether a host has cgroup v2 alone, so that an id says everything.
+fn is_unified(group: &Cgroups) -> bool {
+    group.text.starts_with(b"0::")
 }
 
 impl Inspector {
@@ -192,7 +268,8 @@ impl Inspector {
             && let Some(process) = self.processes.get_mut(key)
         {
             process.cgroup_id = header.cgroup;
-            process.cgroups = self.containers.group(&text, header.tgid);
+            let group = self.containers.group(&text, header.tgid);
+            self.put_into(key, group);
         }
     }
 }
@@ -204,66 +281,30 @@ impl Inspector {
         self.proc_fs.is_none()
     }
 
-    /// Takes cgroups from an event of a recording that is there for them alone. Returns whether it is one.
-    pub(super) fn take_reported_cgroups(&mut self, event: &Event<'_>) -> bool {
+    /// Takes what an event of a recording says that is there for one fact alone. Returns whether it is one.
+    pub(super) fn take_report(&mut self, event: &Event<'_>) -> bool {
         if !event.has(Flags::UNSELECTED) {
             return false;
         }
         let Some(text) = event.fact(Fact::Cgroups) else {
-            return false;
+            // the source of containers has taken what it says
+            return event.fact(Fact::Container).is_some() || self.take_users(event);
         };
         let header = event.header();
         let group = self.containers.group(text.bytes, header.tgid);
-        if header.cgroup != 0 && self.cgroups_by_id.len() < MAX_IDS {
+        // beside hierarchies of version 1, processes of one id can be in several groups
+        let says_all = header.tgid == 0 || is_unified(&group);
+        if header.cgroup != 0 && says_all && self.cgroups_by_id.len() < MAX_IDS {
             self.cgroups_by_id.insert(header.cgroup, Arc::clone(&group));
         }
         let key = self.processes.key(header.tgid);
-        if let Some(process) = key.and_then(|key| self.processes.get_mut(key)) {
+        if let Some(key) = key
+            && let Some(process) = self.processes.get_mut(key)
+        {
             process.cgroup_id = header.cgroup;
-            process.cgroups = group;
+            self.put_into(key, group);
         }
         true
-    }
-}
-
-/// What an event of a recording says about cgroups.
-pub(super) struct CgroupReport<'a> {
-    /// The process; 0: what the id means, and nothing about a process.
-    pub(super) pid: u32,
-    /// The id of the cgroup v2; 0: not known.
-    pub(super) id: u64,
-    pub(super) text: &'a [u8],
-    pub(super) time_ns: u64,
-}
-
-impl CgroupReport<'_> {
-    /// The event that says so. `None`: the text is too long for an event.
-    pub(super) fn event<'b>(&self, builder: &'b mut EventBuilder) -> Option<Event<'b>> {
-        // a call that changes nothing, for readers that do not know the fact
-        let number = table::by_name("getpid").and_then(|call| call.number(Abi::NATIVE));
-        builder.begin(&Header {
-            kind: Kind::Syscall as u8,
-            abi: Abi::NATIVE as u8,
-            flags: Flags::UNSELECTED,
-            nr: number?,
-            tgid: self.pid,
-            // a thread without a process has no state
-            tid: self.pid.max(1),
-            cgroup: self.id,
-            time_ns: self.time_ns,
-            ..Header::default()
-        });
-        let what = Fact::Cgroups as u8;
-        let full = self.text.len() as u64;
-        builder.attach(
-            what,
-            Part::None,
-            Status::Whole,
-            Encoding::Raw,
-            full,
-            self.text,
-        );
-        builder.finish().ok()
     }
 }
 
@@ -275,6 +316,7 @@ pub struct CgroupReader {
     known: HashMap<u64, u8>,
     /// Whether this host has cgroup v2 alone, so that an id says everything.
     unified: bool,
+    movers: Movers,
     builder: EventBuilder,
 }
 
@@ -289,6 +331,7 @@ impl CgroupReader {
             proc_fs: ProcFs::new(proc_root),
             known: HashMap::new(),
             unified: false,
+            movers: Movers::default(),
             builder: EventBuilder::new(),
         }
     }
@@ -302,13 +345,26 @@ impl CgroupReader {
                 .get(&id)
                 .is_some_and(|tries| *tries >= Self::TRIES)
         };
+        let says_all = self.unified && id != 0;
+        let mut looks = self.movers.is_due(pid);
+        if let Kind::Syscall = event.kind()
+            && !says_all
+            && opens(event, table::of_number(event.abi(), header.nr))
+        {
+            self.movers.note(pid);
+            looks = true;
+        }
         let is_new = match event.kind() {
-            Kind::Syscall => id != 0 && !is_known(),
+            Kind::Syscall => looks || id != 0 && !is_known(),
             // without an id that says everything: a process enters its cgroups before exec
-            Kind::Exec => !(self.unified && id != 0 && is_known()),
-            Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => false,
+            Kind::Exec => !(says_all && is_known()),
+            Kind::Fork | Kind::Signal | Kind::Lost => false,
+            Kind::Exit => {
+                self.movers.forget(pid);
+                false
+            }
         };
-        if !is_new || event.has(Flags::UNSELECTED) {
+        if !is_new || event.has(Flags::UNSELECTED) && !looks {
             return None;
         }
         let text = self.proc_fs.cgroups(pid).filter(|text| !text.is_empty());
@@ -327,10 +383,11 @@ impl CgroupReader {
                 tries.saturating_add(1)
             };
         }
-        let report = CgroupReport {
-            pid,
-            id: if is_its { id } else { 0 },
+        let report = Report {
+            fact: Fact::Cgroups,
             text: &text?,
+            pid,
+            cgroup: if is_its { id } else { 0 },
             time_ns: header.time_ns,
         };
         report.event(&mut self.builder)

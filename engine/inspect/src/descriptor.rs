@@ -235,6 +235,8 @@ pub struct Descriptor {
     pub netlink: Option<u16>,
     /// The file that it refers to, as the kernel had it when the file was opened.
     pub file: Option<FileId>,
+    /// The number of the terminal, `/dev/pts/N`, whose controlling side (`/dev/ptmx`) this is.
+    pub(super) terminal: Option<u32>,
 }
 
 /// Identifies a file on this host.
@@ -270,6 +272,7 @@ impl Descriptor {
             socket: None,
             netlink: None,
             file: None,
+            terminal: None,
         }
     }
 
@@ -305,6 +308,7 @@ impl Descriptor {
         self.socket = Some(socket);
         self.netlink = None;
         self.file = None;
+        self.terminal = None;
     }
 
     /// The path that the program passed.

@@ -1,4 +1,4 @@
-//! Working directories. The threads of a process share one (clone(2), `CLONE_FS`), unless one of them has called
+//! Working directories, each with the root directory that goes with it. The threads of a process share one (clone(2), `CLONE_FS`), unless one of them has called
 //! unshare(2); processes may share one, too.
 
 /// Identifies a working directory.
@@ -14,6 +14,8 @@ impl DirectoryId {
 struct Directory {
     users: u32,
     path: Vec<u8>,
+    /// The root directory (chroot(2)). Empty: that of the mount namespace, or it is not known.
+    root: Vec<u8>,
 }
 
 /// The most bytes that an unused entry keeps for its next path.
@@ -37,6 +39,7 @@ impl Directories {
             new.users = 1;
             new.path.clear();
             new.path.extend_from_slice(path);
+            new.root.clear();
         }
         DirectoryId(at)
     }
@@ -52,12 +55,13 @@ impl Directories {
         }
     }
 
-    /// A new entry with the same path.
+    /// A new entry with the same paths.
     pub(super) fn copy(&mut self, id: DirectoryId) -> DirectoryId {
         let copy = self.create(&[]);
         let of = |id: DirectoryId| id.0 as usize;
         if let Ok([from, to]) = self.slots.get_disjoint_mut([of(id), of(copy)]) {
             to.path.extend_from_slice(&from.path);
+            to.root.extend_from_slice(&from.root);
         }
         copy
     }
@@ -82,6 +86,8 @@ impl Directories {
         if directory.users == 0 {
             directory.path.clear();
             directory.path.shrink_to(KEPT);
+            directory.root.clear();
+            directory.root.shrink_to(KEPT);
             self.free.push(id.0);
         }
     }
@@ -91,6 +97,21 @@ impl Directories {
         self.slots
             .get(id.0 as usize)
             .map_or(&[], |directory| &directory.path)
+    }
+
+    /// The root directory. Empty: that of the mount namespace, or it is not known.
+    pub(super) fn root(&self, id: DirectoryId) -> &[u8] {
+        self.slots
+            .get(id.0 as usize)
+            .map_or(&[], |directory| &directory.root)
+    }
+
+    /// Changes the root directory for all users.
+    pub(super) fn set_root(&mut self, id: DirectoryId, root: &[u8]) {
+        if let Some(directory) = self.slots.get_mut(id.0 as usize) {
+            directory.root.clear();
+            directory.root.extend_from_slice(root);
+        }
     }
 
     /// Changes the path for all users. False: there is no such entry.
@@ -119,6 +140,9 @@ mod tests {
         assert!(own != first && all.set(own, b"/c"));
         assert_eq!((all.path(first), all.path(own)), (&b"/b"[..], &b"/c"[..]));
         assert_eq!(all.unshare(own), own);
+        all.set_root(own, b"/jail");
+        let copy = all.copy(own);
+        assert_eq!((all.root(copy), all.root(first)), (&b"/jail"[..], &b""[..]));
         all.release(first);
         assert_eq!(all.create(b"/d"), first);
         assert!(all.path(DirectoryId::NONE).is_empty());

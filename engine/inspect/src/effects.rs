@@ -12,9 +12,11 @@ use driver_api::request::SyscallSet;
 use driver_api::selection::Selection;
 use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
-use super::attributes::{PR_SET_CHILD_SUBREAPER, PR_SET_NAME, TIOCNOTTY, TIOCSCTTY};
+use super::attributes::{PR_SET_CHILD_SUBREAPER, PR_SET_NAME};
 use super::descriptor::DescriptorKind;
 use super::follow::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD};
+use super::supervisors::{SECCOMP_REQUEST, SECCOMP_REQUEST_MASK};
+use super::terminals::{TIOCGPTN, TIOCGPTPEER, TIOCNOTTY, TIOCSCTTY};
 use resolve::{call, param, resolve};
 
 /// The effect of a successful call on the state. `P` is a parameter: its name, or its index.
@@ -394,8 +396,8 @@ pub fn needed() -> SyscallSet {
         .collect()
 }
 
-/// ioctl(2), whose effect on a terminal the state needs, and on anything else not.
-fn terminal_call() -> Option<&'static Syscall> {
+/// ioctl(2), whose effect on a terminal the state needs, and that of a seccomp listener on others, and on anything else not.
+fn partly_needed() -> Option<&'static Syscall> {
     table::by_name("ioctl")
 }
 
@@ -403,28 +405,45 @@ fn terminal_call() -> Option<&'static Syscall> {
 /// state then looks up in /proc what they change.
 #[must_use]
 pub fn looked_up() -> SyscallSet {
-    terminal_call().into_iter().collect()
+    partly_needed().into_iter().collect()
+}
+
+/// Some bits of a parameter, and the value that they must have.
+type Bits = (u64, u64);
+
+/// All bits of an int.
+const fn exactly(value: u64) -> Bits {
+    (0xffff_ffff, value)
 }
 
 /// The values of a parameter for which a call has an effect on the state, with the index of the parameter. None: the effect
 /// does not depend on one parameter.
-fn operations(effect: Effect) -> Option<(u8, &'static [u64])> {
+fn operations(effect: Effect) -> Option<(u8, &'static [Bits])> {
+    const FCNTL: &[Bits] = &[exactly(F_DUPFD), exactly(F_SETFD), exactly(F_DUPFD_CLOEXEC)];
+    const PRCTL: &[Bits] = &[exactly(PR_SET_NAME), exactly(PR_SET_CHILD_SUBREAPER)];
+    const IOCTL: &[Bits] = &[
+        exactly(TIOCSCTTY),
+        exactly(TIOCNOTTY),
+        exactly(TIOCGPTN),
+        exactly(TIOCGPTPEER),
+        (SECCOMP_REQUEST_MASK, SECCOMP_REQUEST),
+    ];
     match effect {
-        Effect::Fcntl => Some((1, &[F_DUPFD, F_SETFD, F_DUPFD_CLOEXEC])),
-        Effect::Prctl => Some((0, &[PR_SET_NAME, PR_SET_CHILD_SUBREAPER])),
-        Effect::Ioctl => Some((1, &[TIOCSCTTY, TIOCNOTTY])),
+        Effect::Fcntl => Some((1, FCNTL)),
+        Effect::Prctl => Some((0, PRCTL)),
+        Effect::Ioctl => Some((1, IOCTL)),
         _ => None,
     }
 }
 
 /// The events that the state needs of the [`needed`] calls: a call that fails changes nothing, except that a connection
 /// may be begun (`EINPROGRESS`). Of calls with many operations, such as fcntl(2), it needs those that change it. In addition,
-/// the calls of ioctl(2) that change the controlling terminal.
+/// the calls of ioctl(2) that change the controlling terminal, or open terminals, and those of a seccomp listener.
 #[must_use]
 pub fn needed_events() -> Selection {
     let mut events = Selection::default();
     let needed = needed();
-    for call in needed.iter().chain(terminal_call()) {
+    for call in needed.iter().chain(partly_needed()) {
         let effect = of(call).effect;
         let outcome = match effect {
             Effect::Connect | Effect::Send { .. } => Outcome::OK.or(Outcome::BEGUN),
@@ -437,10 +456,10 @@ pub fn needed_events() -> Selection {
         let clauses = match operations(effect) {
             Some((param, values)) => values
                 .iter()
-                .map(|value| {
+                .map(|(mask, value)| {
                     clause(Some(ArgTest {
                         param,
-                        mask: u64::from(u32::MAX),
+                        mask: *mask,
                         value: *value,
                         equal: true,
                     }))
@@ -503,12 +522,15 @@ mod tests {
     }
 
     #[test]
-    fn of_ioctl_the_state_needs_what_sets_the_terminal() {
+    fn of_ioctl_the_state_needs_what_sets_the_terminal_and_what_listeners_do() {
         let wants = |request, result| wants("ioctl", Abi::NATIVE, [0, request], result);
         assert!(wants(TIOCSCTTY, 0) && wants(TIOCNOTTY, 0));
+        assert!(wants(TIOCGPTN, 0) && wants(TIOCGPTPEER, 4));
         // the kernel takes 32 bits of the request
         assert!(wants(TIOCSCTTY | 1 << 40, 0));
         assert!(!wants(TIOCSCTTY, -1) && !wants(0x5401, 0));
+        // SECCOMP_IOCTL_NOTIF_ADDFD
+        assert!(wants(0x4018_2103, 4) && !wants(0x4018_2103, -1));
         let ioctl = by_name("ioctl").unwrap();
         assert!(looked_up().contains(ioctl) && !spared().contains(ioctl));
     }

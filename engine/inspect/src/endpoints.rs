@@ -42,6 +42,18 @@ fn datagram_role(socket: &Socket, remote: u16, sends: bool) -> Role {
     }
 }
 
+/// Takes the port that bind(2) chose from a message that names it: a capture of Falco's has what the program asked for, 0.
+fn take_own_port(socket: &mut Socket, event: &Event<'_>) {
+    let fact = event.tuple().and_then(|tuple| sockets::ends(&tuple));
+    let Some((own, _)) = fact.filter(|(own, _)| own.port() != 0) else {
+        return;
+    };
+    if socket.local.is_some_and(|local| local.port() == 0) {
+        socket.local = Some(own);
+        socket.bound = true;
+    }
+}
+
 /// The address in message `index` behind a parameter.
 fn name_of<'a>(event: &Event<'a>, at: usize, index: u8) -> Option<Attachment<'a>> {
     event
@@ -159,6 +171,7 @@ impl Inspector {
                 if is_connected && (!sends || socket.remote.is_some_and(same)) {
                     return;
                 }
+                take_own_port(&mut socket, call.event);
                 if !is_connected {
                     socket.role = datagram_role(&socket, remote.port(), sends);
                 }

@@ -28,6 +28,7 @@ impl Inspector {
         {
             process.groups_stale = false;
             (process.pgid, process.sid) = (pgid, sid);
+            process.vpgid = None;
         }
     }
 

@@ -153,9 +153,10 @@ impl Inspector {
         }
     }
 
-    /// ioctl(2): FIOCLEX and FIONCLEX on any descriptor, and the controlling terminal.
-    pub(super) fn ioctl(&mut self, call: &Call<'_, '_>) {
-        self.set_terminal(call);
+    /// ioctl(2): FIOCLEX and FIONCLEX on any descriptor, terminals, and what a seccomp listener does.
+    pub(super) fn ioctl(&mut self, call: &Call<'_, '_>, of: &'static Syscall, seen: &mut Seen) {
+        self.ioctl_on_terminal(call, seen);
+        self.supervise(call, of);
         let on = match call.int(1) {
             FIOCLEX => true,
             FIONCLEX => false,
@@ -195,6 +196,7 @@ impl Inspector {
         if joins && flags & CLONE_NEWNS != 0 && !call.applied {
             // setns(2): the thread is at the root of the mount namespace that it joins
             self.set_cwd(call.key, call.tid(), b"/");
+            self.set_root(call.key, call.tid(), b"/");
         }
         self.take_directory(call);
         self.look_at_cgroups(call.key);

@@ -222,6 +222,7 @@ impl Inspector {
             text => self.containers.group(text, pid),
         };
         let directory = self.directories.create(&snapshot.cwd);
+        self.directories.set_root(directory, &snapshot.root);
         let mut process = from_snapshot(pid, snapshot, files);
         process.directory = directory;
         process.cgroups = cgroups;
@@ -310,7 +311,11 @@ pub(super) fn read_threads(all: &mut Directories, proc_fs: &ProcFs, process: &mu
         thread.credentials = own.filter(|own| *own != process.main_credentials);
         let cwd = proc_fs.link(pid, &format!("task/{}/cwd", thread.tid));
         let cwd = cwd.filter(|cwd| **cwd != *all.path(process.directory));
-        thread.directory = cwd.map(|cwd| all.create(&cwd));
+        thread.directory = cwd.map(|cwd| {
+            let own = all.copy(process.directory);
+            all.set(own, &cwd);
+            own
+        });
     }
     process.has_separate_threads = process.threads.iter().any(Thread::is_separate);
 }
@@ -328,6 +333,7 @@ fn from_snapshot(pid: u32, from: Snapshot, files: FilesId) -> Process {
         main_credentials: from.credentials,
         loginuid: from.loginuid,
         pgid: from.pgid,
+        vpgid: from.vpgid,
         sid: from.sid,
         tty: from.tty,
         memfd: from.memfd,

@@ -22,7 +22,7 @@ const O_WRONLY: u64 = 1;
 /// The flags of open(2) that an open file does not keep (do_dentry_open() in fs/open.c): `O_CREAT`, `O_EXCL`, `O_NOCTTY`
 /// and `O_TRUNC`; and `O_CLOEXEC`, which is the descriptor's.
 const NOT_KEPT: u64 = 0o1700 | CLOEXEC;
-const O_NOCTTY: u64 = 0o400;
+pub(super) const O_NOCTTY: u64 = 0o400;
 /// `__O_TMPFILE`
 pub(super) const TMPFILE: u64 = 0o20_000_000;
 const MFD_CLOEXEC: u64 = 1;
@@ -298,12 +298,13 @@ impl Inspector {
             }
             Effect::Root => {
                 self.take_directory(call);
+                self.take_root(call);
                 self.look_at_cgroups(call.key);
             }
             Effect::Capset => self.capset(call, of),
             Effect::Pidfd => self.pidfd(call, seen),
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
-            Effect::Ioctl => self.ioctl(call),
+            Effect::Ioctl => self.ioctl(call, of, seen),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
             Effect::SetUid(at) => {
                 self.set_id(call, at, call.event.header().uid, |own| &mut own.euid);
@@ -435,7 +436,9 @@ impl Inspector {
         let opened = call.event.opened();
         // O_TMPFILE has the bit of O_DIRECTORY, and makes a file
         let asks = flags & o_directory(call.event.abi()) != 0 && flags & TMPFILE == 0;
-        let is_directory = opened.map_or(asks, |file| file.is_directory());
+        // a capture of Falco says which file it is, but not its type
+        let of_type = opened.filter(|file| file.mode != 0);
+        let is_directory = of_type.map_or(asks, |file| file.is_directory());
         let kind = if is_directory {
             DescriptorKind::Directory
         } else {
@@ -445,6 +448,7 @@ impl Inspector {
         let descriptor = (self.files.pool).opened(kind, &name, said.as_deref(), file);
         if flags & O_ACCMODE != 0 {
             self.open_comm(call, &name);
+            self.open_cgroup(call, &name);
         }
         // only who can read a terminal gets it: tty_open_proc_set_tty in drivers/tty/tty_jobctrl.c
         if flags & O_NOCTTY == 0 && flags & O_ACCMODE != O_WRONLY {

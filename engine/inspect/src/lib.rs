@@ -10,9 +10,11 @@
 //! | `follow` | applies the effects; descriptors |
 //! | `endpoints` | applies the effects on sockets |
 //! | `entries` | calls that are reported when they are entered |
-//! | `attributes` | applies the effects on a process itself: directory, ids, names |
+//! | `attributes`, `terminals` | applies the effects on a process itself: directory, ids, names; its terminal |
 //! | `fd_passing` | descriptors that are passed or taken, or whose opening was missed |
+//! | `supervisors` | ... and those that a seccomp listener puts into a process |
 //! | `life` | fork, exec, exit |
+//! | `strangers` | threads of capture files that do not say their process |
 //! | `resync` | what happens after events were lost |
 //! | `threads`, `directories` | what the kernel keeps for each thread; working directories |
 //! | `pool`, `text` | reuse of the memory of closed descriptors and of processes' texts |
@@ -26,6 +28,8 @@
 //! | `cgroups` | when a process's cgroups are read |
 //! | `program` | files and capabilities of executables |
 //! | `users` | names of users and groups, also those of containers |
+//! | `movers` | processes that may be about to move to other cgroups |
+//! | `report` | events of recordings that are there for one fact alone |
 //! | `recorded` | users and cgroups that a capture file names |
 //! | `clock`, `hash` | wall clock; a fast hasher |
 //! | `path`, `real_path` | paths without file access; where a path leads, links included |
@@ -50,6 +54,7 @@ mod fill;
 mod follow;
 mod hash;
 mod life;
+mod movers;
 mod net_table;
 pub mod path;
 mod patient;
@@ -60,9 +65,13 @@ mod process_table;
 mod program;
 mod real_path;
 mod recorded;
+mod report;
 mod resync;
 mod sockets;
+mod strangers;
+mod supervisors;
 mod synthesize;
+mod terminals;
 mod text;
 mod thread_list;
 mod threads;
@@ -73,7 +82,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use driver_api::event::{Event, Kind};
+use driver_api::event::{Event, Flags, Kind};
 use driver_api::table::{self, Syscall};
 
 pub use cgroups::{CgroupReader, KnownCgroups};
@@ -85,10 +94,12 @@ pub use effects::{
 };
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
+pub use patient::read as read_patiently;
 pub use process::{Credentials, Process};
 pub use process_table::ProcessKey;
 pub use program::{Capabilities, ProgramFile};
 pub use recorded::Recorded;
+pub use report::Report;
 pub use sockets::ends;
 pub use text::Text;
 pub use users::{User, Users};
@@ -97,6 +108,7 @@ use containers::Containers;
 use descriptor::FileTables;
 use directories::Directories;
 use hash::IdMap;
+use movers::Movers;
 use proc_fs::ProcFs;
 use process_table::{ProcessTable, Retention};
 
@@ -111,8 +123,11 @@ pub struct Options {
     pub clock: Clock,
     /// Where information about containers comes from, beyond their cgroups. None: there is no source.
     pub containers: Option<Arc<dyn ContainerSource>>,
-    /// Users and cgroups of the host that a capture file was made on. None: users are those of [`etc`](Self::etc).
+    /// Users and cgroups of the host that a capture file was made on. None: users are those of [`etc`](Self::etc), until an
+    /// event of a recording says others.
     pub recorded: Option<Arc<Recorded>>,
+    /// Events are of another host, or of another time, than [`etc`](Self::etc).
+    pub elsewhere: bool,
     /// The most descriptors of one process.
     pub max_descriptors: usize,
     /// The most descriptors of all processes together.
@@ -139,6 +154,7 @@ impl Default for Options {
             clock: Clock::host(),
             containers: None,
             recorded: None,
+            elsewhere: false,
             max_descriptors: 131_072,
             max_all_descriptors: 1_000_000,
             max_ancestors: 16384,
@@ -206,9 +222,14 @@ pub struct Inspector {
     users: Users,
     /// [`Options::recorded`].
     recorded: Option<Arc<Recorded>>,
+    /// [`Options::elsewhere`].
+    elsewhere: bool,
     containers: Containers,
     /// Cgroups by their v2 id, which events carry.
     cgroups_by_id: IdMap<u64, Arc<Cgroups>>,
+    movers: Movers,
+    /// Processes whose cgroups have changed with the last event.
+    moved: Vec<ProcessKey>,
     clock: Clock,
     max_descriptors: usize,
     /// [`Options::held`].
@@ -230,11 +251,12 @@ pub struct Inspector {
     /// With this number of living processes, exits have probably been missed.
     sweep_at: usize,
     number: u64,
-    /// Times of the first and of the previous event.
-    first_ns: u64,
+    /// Times of the first event that is not there for the state alone, and of the previous event.
+    first_ns: Option<u64>,
     before_ns: u64,
     probed: u64,
     lookups: fd_passing::Budget,
+    notifications: supervisors::Notifications,
     scratch: Vec<u8>,
 }
 
@@ -255,8 +277,11 @@ impl Inspector {
                 None => Users::new(&options.etc),
             },
             recorded: options.recorded.clone(),
+            elsewhere: options.elsewhere,
             containers: Containers::new(options.containers.clone()),
             cgroups_by_id: IdMap::default(),
+            movers: Movers::default(),
+            moved: Vec::new(),
             clock: options.clock,
             max_descriptors: options.max_descriptors,
             held: options.held,
@@ -269,10 +294,11 @@ impl Inspector {
             refresh_ns: 0,
             sweep_at: 4096,
             number: 0,
-            first_ns: 0,
+            first_ns: None,
             before_ns: 0,
             probed: 0,
             lookups: fd_passing::Budget::default(),
+            notifications: supervisors::Notifications::default(),
             scratch: Vec::new(),
         }
     }
@@ -281,31 +307,28 @@ impl Inspector {
     pub fn update(&mut self, event: &Event<'_>) -> Seen {
         self.finish_last();
         let header = event.header();
-        if self.is_replay() && self.take_reported_cgroups(event) {
+        if self.is_replay() && self.take_report(event) {
             return Seen::default();
         }
         if header.time_ns >= self.refresh_ns {
             self.refresh(header.time_ns);
         }
         self.number += 1;
-        if self.number == 1 {
-            (self.first_ns, self.before_ns) = (header.time_ns, header.time_ns);
-        }
+        self.note_first(event);
         let mut seen = Seen {
             number: self.number,
             time_ns: self.clock.epoch_ns(header.time_ns),
             tid: header.tid,
-            since_start_ns: header.time_ns.saturating_sub(self.first_ns),
+            since_start_ns: header
+                .time_ns
+                .saturating_sub(self.first_ns.unwrap_or(header.time_ns)),
             since_last_ns: header.time_ns.saturating_sub(self.before_ns),
             ..Seen::default()
         };
         self.before_ns = header.time_ns;
         if header.tgid == 0 && header.tid != 0 {
             // a capture file has an event of a thread whose process it does not name
-            if matches!(event.kind(), Kind::Syscall | Kind::Exec) {
-                seen.call = table::by_number(event.abi(), header.nr);
-                seen.fd = seen.call.and_then(|call| follow::descriptor(event, call));
-            }
+            self.follow_stranger(event, &mut seen);
             return seen;
         }
         match event.kind() {
@@ -328,6 +351,9 @@ impl Inspector {
                 seen.process = Some(key);
                 seen.call = Some(table::of_number(event.abi(), header.nr));
                 self.follow_cgroup(header, key);
+                if self.movers.is_due(header.tgid) {
+                    self.look_at_cgroups(key);
+                }
                 self.credentials(event, key);
                 if let Some(call) = seen.call {
                     self.follow(event, call, key, &mut seen);
@@ -335,6 +361,17 @@ impl Inspector {
             }
         }
         seen
+    }
+
+    /// Notes when the first event happened that is not there for the state alone.
+    #[inline]
+    fn note_first(&mut self, event: &Event<'_>) {
+        if self.first_ns.is_none() && !event.has(Flags::UNSELECTED) {
+            let time_ns = event.header().time_ns;
+            // a capture file can begin with an event that is none of lanner's
+            let first = self.recorded.as_ref().and_then(|file| file.first_ns());
+            (self.first_ns, self.before_ns) = (Some(first.unwrap_or(time_ns)), time_ns);
+        }
     }
 
     /// A process by its key.
@@ -359,10 +396,16 @@ impl Inspector {
     /// The process that has a thread with this id, the first or another. What the state does not know is looked up in /proc.
     #[must_use]
     pub fn process_of_thread(&self, tid: u32) -> Option<&Process> {
-        self.process_by_pid(tid).or_else(|| {
+        let asked = || {
             let status = self.proc_fs.as_ref()?.status(tid)?;
             self.process_by_pid(status.tgid()?)
-        })
+        };
+        // the thread has ended since
+        let known = || {
+            let mut living = self.living().map(|(_, process)| process);
+            living.find(|process| process.thread(tid).is_some())
+        };
+        self.process_by_pid(tid).or_else(asked).or_else(known)
     }
 
     /// A process and its ancestors, living and ended. The process itself comes first.
@@ -405,6 +448,12 @@ impl Inspector {
     /// The known containers, in any order.
     pub fn containers(&self) -> impl Iterator<Item = &Arc<Container>> {
         self.containers.known()
+    }
+
+    /// The containers, for who follows them without the rest of the state.
+    #[must_use]
+    pub fn into_containers(self) -> Containers {
+        self.containers
     }
 
     /// The number of known containers.
@@ -474,6 +523,7 @@ impl Inspector {
     /// Removes what was kept so that rules could see what the last event was about.
     fn finish_last(&mut self) {
         self.files.pool.next();
+        self.moved.clear();
         let Some(key) = self.ended.take() else { return };
         self.end_process(key);
     }

@@ -6,6 +6,7 @@ use driver_api::table;
 
 use super::descriptor::FilesId;
 use super::directories::DirectoryId;
+use super::proc_fs::ProcFs;
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::program::{Capabilities, ProgramFile};
@@ -79,6 +80,9 @@ impl Process {
         self.main_credentials.gid = header.gid;
         if let Some(ids) = event.ids() {
             self.ppid = ids.ppid;
+            if self.pgid != ids.pgid {
+                self.vpgid = None;
+            }
             self.pgid = ids.pgid;
             self.sid = ids.sid;
             self.loginuid = ids.loginuid;
@@ -94,6 +98,14 @@ impl Process {
             self.memfd = ids.memfd != 0;
         }
     }
+}
+
+/// Whether /proc still has the program that a process has executed.
+fn runs(proc_fs: &ProcFs, process: &Process) -> bool {
+    let is_memfd = |path: &[u8]| path.starts_with(b"/memfd:");
+    proc_fs
+        .exe(process.pid)
+        .is_some_and(|(exe, _)| exe == *process.exe || is_memfd(&exe) && is_memfd(&process.exe))
 }
 
 impl Inspector {
@@ -121,6 +133,14 @@ impl Inspector {
         let Some((parent, texts)) = self.processes.edit(parent_key) else {
             return;
         };
+        if (tid, tgid) == (header.tid, header.tgid) {
+            // a capture file: the child itself says its id in its namespace, which the maker did not know
+            parent.vpid = vpid.or(parent.vpid);
+            if vpid == Some(1) {
+                parent.vpgid = Some(0);
+            }
+            return;
+        }
         if tgid == header.tgid {
             // a new thread has the name of the thread that created it
             let name = parent.thread_name(header.tid);
@@ -207,7 +227,8 @@ impl Inspector {
             child.name = texts.text(thread_name);
         }
         let other_namespace = flags & CLONE_NEWPID != 0 || creator.children_in_other_pid_ns;
-        let host_namespace = creator.vpid == Some(creator.pid) && !other_namespace;
+        let creator_is_outside = creator.vpid == Some(creator.pid);
+        let host_namespace = creator_is_outside && !other_namespace;
         if flags & CLONE_NEWUSER != 0 {
             child.main_credentials.capabilities = None;
             child.in_other_user_ns = true;
@@ -242,6 +263,11 @@ impl Inspector {
             Some(proc_fs) => proc_fs.vpid(tgid),
             None => None,
         };
+        let outside = creator_is_outside && child.vpid.is_some_and(|vpid| vpid != tgid);
+        if other_namespace || outside || child.vpid == Some(1) {
+            // the leader of its group is not in its namespace
+            child.vpgid = Some(0);
+        }
         let asks = !flags_known && self.proc_fs.is_some();
         let shares = |flag, asked| flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
         child.files = if shares(CLONE_FILES, KCMP_FILES) {
@@ -336,6 +362,11 @@ impl Inspector {
             process.main_credentials.capabilities = proc_fs
                 .filter(|_| !self.held)
                 .and_then(|proc_fs| proc_fs.capabilities(tgid));
+            // another one may run the next program already
+            if !self.held && !proc_fs.is_some_and(|proc_fs| runs(proc_fs, process)) {
+                process.file = None;
+                process.main_credentials.capabilities = None;
+            }
         }
         if process.vpid.is_none() {
             process.vpid = proc_fs.and_then(|proc_fs| proc_fs.vpid(tgid));
@@ -373,6 +404,7 @@ impl Inspector {
     pub(super) fn end_process(&mut self, key: ProcessKey) {
         self.release_threads(key, None);
         if let Some((process, texts)) = self.processes.edit(key) {
+            self.movers.forget(process.pid);
             texts.recycle(&mut process.env);
             let directory = std::mem::replace(&mut process.directory, DirectoryId::NONE);
             self.directories.release(directory);

@@ -1,7 +1,7 @@
 //! Sockets that were made before lanner looked: what /proc/PID/net says about them, by inode, and what the kernel says
 //! about one that is in none of these files, because it is neither bound nor connected.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::descriptor::{Connection, Descriptor, DescriptorKind, Role, Socket};
 use super::hash::IdMap;
 use super::proc_fs::{self, ProcFs};
 use super::sockets::{
-    FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, accepted, serves,
+    FIRST_EPHEMERAL, ICMP, ICMP6, MPTCP, RAW, SCTP, TCP, UDP, UDP_LITE, accepted, serves, undecided,
 };
 use super::unix_peers;
 
@@ -98,11 +98,45 @@ pub(super) fn unlisted(proc_fs: &ProcFs, pid: u32, fd: i32) -> Descriptor {
     Descriptor::socket(kind, socket)
 }
 
+/// How many connections have an end. The sockets that a server has accepted share its end.
+#[derive(Debug, Default)]
+struct Ends {
+    local: HashMap<(u16, SocketAddr), u32>,
+    remote: HashMap<(u16, SocketAddr), u32>,
+}
+
+impl Ends {
+    fn add(&mut self, socket: &Socket) {
+        for (end, all) in [
+            (socket.local, &mut self.local),
+            (socket.remote, &mut self.remote),
+        ] {
+            if let Some(end) = end {
+                *all.entry((socket.protocol, canonical(end))).or_default() += 1;
+            }
+        }
+    }
+
+    /// Whether more connections have the local end of a socket than its remote end.
+    fn serves(&self, socket: &Socket) -> bool {
+        let count = |all: &HashMap<_, u32>, end: Option<SocketAddr>| {
+            let end = end.map(|end| (socket.protocol, canonical(end)));
+            end.and_then(|end| all.get(&end)).copied().unwrap_or(0)
+        };
+        count(&self.local, socket.local) > count(&self.remote, socket.remote)
+    }
+}
+
+fn canonical(end: SocketAddr) -> SocketAddr {
+    SocketAddr::new(end.ip().to_canonical(), end.port())
+}
+
 /// The internet sockets of the protocols that are asked for.
 fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, Descriptor> {
     let mut table = IdMap::default();
     let mut listening = Vec::new();
     let mut connected = Vec::new();
+    let mut ends = Ends::default();
     for (file, protocol) in FILES.into_iter().filter(|(_, protocol)| wanted(*protocol)) {
         let kind = if file.ends_with('6') {
             DescriptorKind::Ipv6
@@ -131,12 +165,13 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
                 socket.role = Role::Client;
                 socket.connection = Connection::Made;
                 connected.push(inode);
+                ends.add(&socket);
             }
             table.insert(inode, Descriptor::socket(kind, socket));
         }
     }
     // /proc does not say which side connected. If a socket listens on the local port, it was the other side. If the
-    // listening socket is closed, the ports tell.
+    // listening socket is closed, the ports tell; and where they do not, which end has several connections.
     listening.sort_unstable();
     for inode in connected {
         let Some((kind, mut socket)) = table
@@ -155,7 +190,9 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
         };
         if ports.is_some_and(|(local, remote)| {
             is_listening(local.port())
-                || !is_listening(remote.port()) && looks_accepted(local.port(), remote.port())
+                || !is_listening(remote.port())
+                    && (looks_accepted(local.port(), remote.port())
+                        || undecided(local.port(), remote.port()) && ends.serves(&socket))
         }) {
             socket.role = Role::Server;
             table.insert(inode, Descriptor::socket(kind, socket));
@@ -275,6 +312,28 @@ fn unix_line(line: &[u8]) -> Option<(u64, UnixLine<'_>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_with_several_connections_is_a_server() {
+        let socket = |local: &str, remote: &str| Socket {
+            protocol: TCP,
+            local: Some(local.parse().unwrap()),
+            remote: Some(remote.parse().unwrap()),
+            ..Socket::default()
+        };
+        let accepted = [
+            socket("127.0.0.1:40000", "127.0.0.1:40002"),
+            socket("127.0.0.1:40000", "127.0.0.1:40004"),
+        ];
+        let connected = socket("127.0.0.1:40002", "127.0.0.1:40000");
+        let mut ends = Ends::default();
+        for one in accepted.iter().chain([&connected]) {
+            ends.add(one);
+        }
+        assert!(accepted.iter().all(|one| ends.serves(one)));
+        assert!(!ends.serves(&connected));
+        assert!(undecided(40000, 40002) && !undecided(40000, 40001) && !undecided(80, 40000));
+    }
 
     #[test]
     fn lines_of_proc_net_are_read() {

@@ -52,6 +52,13 @@ pub(super) fn ask<T: Send + 'static>(
     askers.ask(process, job)
 }
 
+/// A file of the host, which a listener of fanotify(7) can keep from those who ask. None: it cannot be read, or does not come.
+#[must_use]
+pub fn read(path: &Path) -> Option<Vec<u8>> {
+    let file = path.to_owned();
+    ask(path, move || std::fs::read(file).ok()).flatten()
+}
+
 impl Askers {
     fn ask<T: Send + 'static>(
         &mut self,

@@ -78,12 +78,14 @@ impl Pool {
                 socket,
                 netlink,
                 file,
+                terminal,
             } = descriptor;
             *own_kind = kind;
             fill(own_name, name);
             let said = said.filter(|said| *said != name);
             fill(raw, said.unwrap_or_default());
             (*socket, *netlink, *file) = (None, None, None);
+            *terminal = None;
         })
     }
 

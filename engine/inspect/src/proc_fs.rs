@@ -25,6 +25,7 @@ pub(super) struct Snapshot {
     pub(super) name: Vec<u8>,
     pub(super) ppid: u32,
     pub(super) pgid: u32,
+    pub(super) vpgid: Option<u32>,
     pub(super) sid: u32,
     pub(super) tty: u32,
     pub(super) start_ns: u64,
@@ -41,6 +42,8 @@ pub(super) struct Snapshot {
     pub(super) exe: Vec<u8>,
     pub(super) memfd: bool,
     pub(super) cwd: Vec<u8>,
+    /// The root directory. Empty: that of its mount namespace.
+    pub(super) root: Vec<u8>,
     pub(super) threads: Vec<u32>,
     pub(super) cgroups: Vec<u8>,
     pub(super) file: Option<ProgramFile>,
@@ -182,6 +185,7 @@ impl ProcFs {
             return None;
         }
         snapshot.vpid = status.innermost_pid();
+        snapshot.vpgid = status.innermost_group();
         snapshot.credentials = credentials_in(&status);
         snapshot.args = self.args(pid);
         snapshot.env = self.strings(pid, "environ");
@@ -192,6 +196,7 @@ impl ProcFs {
             .unwrap_or(u32::MAX);
         (snapshot.exe, snapshot.memfd) = self.exe(pid).unwrap_or_default();
         snapshot.cwd = self.link(pid, "cwd").unwrap_or_default();
+        snapshot.root = self.root_of(pid);
         snapshot.cgroups = self.cgroups(pid).unwrap_or_default();
         snapshot.file = ProgramFile::at(&self.path(pid, "exe"));
         snapshot.threads = numbers(&self.path(pid, "task"));
@@ -243,6 +248,12 @@ impl ProcFs {
         let path = self.path(pid, file);
         let strings = patient::ask(&self.path(pid, ""), move || read(&path, STRINGS));
         terminated(strings.flatten().unwrap_or_default())
+    }
+
+    /// The root directory of a thread. Empty: that of its mount namespace, or it is not known.
+    pub(super) fn root_of(&self, tid: u32) -> Vec<u8> {
+        let root = self.link(tid, "root").filter(|root| root != b"/");
+        root.unwrap_or_default()
     }
 
     /// A file of a process.
@@ -302,21 +313,25 @@ impl ProcFs {
     pub(super) fn socket_protocol(&self, pid: u32, fd: i32) -> Option<Vec<u8>> {
         let path = self.path(pid, &format!("fd/{fd}"));
         let path = CString::new(path.into_os_string().into_vec()).ok()?;
-        let mut name = vec![0_u8; 64];
-        // SAFETY: both strings end with NUL; the kernel writes at most as many bytes as the vector has.
-        let len = unsafe {
-            libc::getxattr(
-                path.as_ptr(),
-                c"system.sockprotoname".as_ptr(),
-                name.as_mut_ptr().cast(),
-                name.len(),
-            )
-        };
-        name.truncate(usize::try_from(len).ok()?);
-        if name.last() == Some(&0) {
-            name.pop();
-        }
-        Some(name)
+        // by now, a file whose file system never answers can be behind the descriptor
+        patient::ask(&self.path(pid, ""), move || {
+            let mut name = vec![0_u8; 64];
+            // SAFETY: both strings end with NUL; the kernel writes at most as many bytes as the vector has.
+            let len = unsafe {
+                libc::getxattr(
+                    path.as_ptr(),
+                    c"system.sockprotoname".as_ptr(),
+                    name.as_mut_ptr().cast(),
+                    name.len(),
+                )
+            };
+            name.truncate(usize::try_from(len).ok()?);
+            if name.last() == Some(&0) {
+                name.pop();
+            }
+            Some(name)
+        })
+        .flatten()
     }
 
     /// The process that a pidfd refers to. None: it is no pidfd, or that process has ended.

@@ -82,6 +82,8 @@ pub struct Process {
     pub loginuid: u32,
     /// Process group.
     pub pgid: u32,
+    /// Process group, in the pid namespace of the process. None: not known.
+    pub vpgid: Option<u32>,
     /// Session.
     pub sid: u32,
     /// Device number of the controlling terminal; 0: none.
@@ -141,6 +143,7 @@ impl Process {
             env: Text::default(),
             loginuid: u32::MAX,
             pgid: 0,
+            vpgid: None,
             sid: 0,
             tty: 0,
             memfd: false,

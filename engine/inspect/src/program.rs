@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use driver_api::event::{Layer, Program};
 
 use super::Inspector;
+use super::patient;
 use super::proc_fs;
 use super::process::Process;
 
@@ -166,11 +167,10 @@ impl Inspector {
         })?;
         let inner = path.strip_prefix(b"/").filter(|path| !path.is_empty())?;
         let written = upper.join(std::ffi::OsStr::from_bytes(inner));
-        Some(if fs::symlink_metadata(written).is_ok() {
-            Layer::Upper
-        } else {
-            Layer::Lower
-        })
+        let folder = self.proc_fs.as_ref()?.path(process.pid, "");
+        // the mounts, and so the folder, are what the process says
+        let is_there = patient::ask(&folder, move || fs::symlink_metadata(written).is_ok())?;
+        Some(if is_there { Layer::Upper } else { Layer::Lower })
     }
 }
 

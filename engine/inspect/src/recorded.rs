@@ -2,7 +2,7 @@
 //! and the cgroups of processes. Events refer to cgroups by an id, which only this file gives a meaning.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::users::{User, Users};
 
@@ -12,6 +12,7 @@ pub struct Recorded {
     users: Vec<(u32, User)>,
     groups: Vec<(u32, Box<[u8]>)>,
     cgroups: Mutex<Groups>,
+    first_ns: OnceLock<u64>,
 }
 
 /// Cgroups in the order of their ids, which begin with 1.
@@ -32,7 +33,17 @@ impl Recorded {
             users,
             groups,
             cgroups: Mutex::default(),
+            first_ns: OnceLock::new(),
         }
+    }
+
+    /// The file's first event happened at this time. Later calls change nothing.
+    pub fn begin(&self, time_ns: u64) {
+        self.first_ns.get_or_init(|| time_ns);
+    }
+
+    pub(super) fn first_ns(&self) -> Option<u64> {
+        self.first_ns.get().copied()
     }
 
     /// The id for these cgroups, which have the form of `/proc/PID/cgroup`. 0: there are too many.
@@ -49,6 +60,14 @@ impl Recorded {
         let id = groups.by_id.len() as u64;
         groups.ids.insert(text, id);
         id
+    }
+
+    /// The cgroups with higher ids than this one, in their order.
+    #[must_use]
+    pub fn cgroups_from(&self, id: u64) -> Vec<Arc<[u8]>> {
+        let groups = self.cgroups.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = usize::try_from(id).unwrap_or(usize::MAX);
+        groups.by_id.get(from..).unwrap_or_default().to_vec()
     }
 
     /// The cgroups with this id.

@@ -132,6 +132,7 @@ impl Process {
         self.file = found.file;
         self.ppid = found.ppid;
         self.pgid = found.pgid;
+        self.vpgid = found.vpgid;
         self.sid = found.sid;
         self.tty = found.tty;
         self.loginuid = found.loginuid;
@@ -407,6 +408,7 @@ impl Inspector {
         process.vpid = found.vpid.or(process.vpid);
         process.main_credentials = found.credentials;
         process.pgid = found.pgid;
+        process.vpgid = found.vpgid;
         process.sid = found.sid;
         process.tty = found.tty;
         if let Some(cgroups) = cgroups {
@@ -426,6 +428,7 @@ impl Inspector {
         let old = std::mem::replace(&mut process.files, files);
         self.files.release(old);
         self.set_cwd(key, pid, &found.cwd);
+        self.set_root(key, pid, &found.root);
         if let Some(process) = self.processes.get_mut(key) {
             fill::read_threads(&mut self.directories, &proc_fs, process);
         }

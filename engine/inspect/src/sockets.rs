@@ -162,6 +162,12 @@ pub(super) fn accepted(local: u16, remote: u16) -> bool {
     serves(local, remote) || both_chosen && !is_even(local) && is_even(remote)
 }
 
+/// Whether the kernel has chosen both ports of a TCP connection, and they do not say which end connected: both are even, or
+/// both are odd.
+pub(super) fn undecided(local: u16, remote: u16) -> bool {
+    local >= FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL && (local ^ remote) & 1 == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,11 +13,11 @@ use driver_api::event::{
 use driver_api::table;
 use zerocopy::IntoBytes;
 
-use super::cgroups::CgroupReport;
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
 use super::process::{Process, Thread};
 use super::process_table::ProcessKey;
+use super::report::Report;
 use super::sockets::{
     AF_INET, AF_INET6, AF_NETLINK, AF_UNIX, ICMP, ICMP6, MPTCP, SCTP, TCP, UDP, UDP_LITE,
 };
@@ -45,6 +45,15 @@ struct Synthesizer<'a> {
 }
 
 impl Inspector {
+    /// The time of events that say what the state is.
+    pub(super) fn now(&self) -> u64 {
+        match self.proc_fs {
+            // what follows from events alone is as old as the last of them
+            None if self.number > 0 => self.before_ns,
+            _ => clock::monotonic_ns(),
+        }
+    }
+
     /// Gives `sink` events that turn an empty state into one like this: the living processes and their ancestors,
     /// parents before children, with threads and descriptors.
     pub fn synthesize(&self, sink: &mut dyn FnMut(&Event<'_>)) {
@@ -52,14 +61,10 @@ impl Inspector {
             inspector: self,
             sink,
             builder: EventBuilder::new(),
-            // what follows from events alone is as old as the last of them
-            now: match self.proc_fs {
-                None if self.number > 0 => self.before_ns,
-                _ => clock::monotonic_ns(),
-            },
+            now: self.now(),
         };
-        for (id, group) in &self.cgroups_by_id {
-            synthesizer.cgroups(0, *id, &group.text);
+        for (id, group) in self.cgroups_with_ids() {
+            synthesizer.cgroups(0, id, &group.text);
         }
         let mut done = HashSet::new();
         for key in self.processes.living_keys() {
@@ -97,10 +102,11 @@ impl Synthesizer<'_> {
     }
 
     fn cgroups(&mut self, pid: u32, id: u64, text: &[u8]) {
-        let report = CgroupReport {
-            pid,
-            id,
+        let report = Report {
+            fact: Fact::Cgroups,
             text,
+            pid,
+            cgroup: id,
             time_ns: self.now,
         };
         if !text.is_empty()
@@ -265,6 +271,15 @@ impl Synthesizer<'_> {
         ];
         let first = usize::from(program.is_none());
         self.emit(&header, &facts[first..]);
+        let root = self.inspector.directories.root(process.directory);
+        if !root.is_empty() {
+            let fact = (Fact::Root as u8, Encoding::Raw, root);
+            self.call(who, "chroot", &[], 0, &[fact]);
+        }
+        let in_namespace = process.vpid.is_some_and(|vpid| vpid != process.pid);
+        if let Some(group) = process.vpgid.filter(|group| *group != 0 && in_namespace) {
+            self.call(who, "setpgid", &[0, group.into()], 0, &[]);
+        }
     }
 
     fn descriptor(&mut self, who: &Header, fd: i32, what: &Descriptor, cloexec: bool) {

@@ -408,7 +408,8 @@ fn events_of_anything_do_no_harm() {
         let _ = inspector.descriptor(&seen);
     }
     let stats = inspector.stats();
-    assert!(stats.living <= 6, "{stats:?}");
+    // six processes, and as many threads without one
+    assert!(stats.living <= 12, "{stats:?}");
     assert!(stats.file_tables <= stats.living, "{stats:?}");
 }
 

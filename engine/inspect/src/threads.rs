@@ -1,6 +1,8 @@
 //! What the kernel keeps for each thread: ids and capabilities, the working directory, the table of descriptors. Most
 //! threads share them with the first thread of their process; a thread that does not has values of its own.
 
+use std::borrow::Cow;
+
 use super::Inspector;
 use super::descriptor::FilesId;
 use super::directories::DirectoryId;
@@ -8,7 +10,7 @@ use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 
 impl Process {
-    fn thread(&self, tid: u32) -> Option<&Thread> {
+    pub(super) fn thread(&self, tid: u32) -> Option<&Thread> {
         if tid == self.pid || !self.has_separate_threads {
             return None;
         }
@@ -103,6 +105,24 @@ impl Inspector {
     #[must_use]
     pub fn cwd(&self, process: &Process, tid: u32) -> &[u8] {
         self.directories.path(process.directory_of(tid))
+    }
+
+    /// The root directory of a thread (chroot(2)). Empty: that of its mount namespace, or it is not known.
+    #[must_use]
+    pub fn root(&self, process: &Process, tid: u32) -> Cow<'_, [u8]> {
+        match self.proc_fs.as_ref().filter(|_| self.reports_entries) {
+            // the thread waits
+            Some(proc_fs) => Cow::Owned(proc_fs.root_of(tid)),
+            None => Cow::Borrowed(self.directories.root(process.directory_of(tid))),
+        }
+    }
+
+    /// Changes the root directory of a thread, and of all that share it. `/` is that of the mount namespace.
+    pub(super) fn set_root(&mut self, key: ProcessKey, tid: u32, root: &[u8]) {
+        if let Some(process) = self.processes.get(key) {
+            let root = if root == b"/" { &[] } else { root };
+            self.directories.set_root(process.directory_of(tid), root);
+        }
     }
 
     /// Changes the working directory of a thread, and of all that share it.

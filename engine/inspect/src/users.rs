@@ -8,10 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::SystemTime;
 
+use driver_api::event::{Event, EventBuilder, Fact};
+
 use super::hash::IdMap;
 use super::patient;
 use super::proc_fs;
 use super::process::Process;
+use super::report::Report;
 use super::{Inspector, REFRESH_NS};
 
 /// The most bytes that are read of a file.
@@ -22,6 +25,8 @@ const MAX_FILE: u64 = 16 << 20;
 pub struct Users {
     passwd: File<User>,
     group: File<Box<[u8]>>,
+    /// A recording says them in events.
+    said: bool,
 }
 
 /// A line of /etc/passwd.
@@ -85,6 +90,7 @@ impl Users {
             group: File::new(directory.join("group"), |fields| {
                 Some((*fields.first()?).into())
             }),
+            said: false,
         }
     }
 
@@ -92,6 +98,50 @@ impl Users {
     pub fn reload(&mut self) {
         self.passwd.reload();
         self.group.reload();
+    }
+
+    /// Takes users or groups of the recorded host, as lines of their file. What is there before the first such lines is
+    /// forgotten.
+    fn take(&mut self, fact: Fact, lines: &[u8]) {
+        if !self.said {
+            let (passwd, group) = (&mut self.passwd.entries, &mut self.group.entries);
+            passwd.clear();
+            group.clear();
+        }
+        self.said = true;
+        self.passwd.fixed = true;
+        self.group.fixed = true;
+        match fact {
+            Fact::Users => self.passwd.take(lines),
+            _ => self.group.take(lines),
+        }
+    }
+
+    /// The users as lines that [`take`](Self::take) reads, in the order of their ids.
+    fn user_lines(&self) -> Vec<Vec<u8>> {
+        let mut users: Vec<_> = self.users().collect();
+        users.sort_unstable_by_key(|(uid, _)| *uid);
+        let line = |(uid, user): (u32, &User)| {
+            let id = format!(":x:{uid}:::");
+            [
+                &user.name,
+                id.as_bytes(),
+                &user.home,
+                b":",
+                &user.shell,
+                b"\n",
+            ]
+            .concat()
+        };
+        users.into_iter().map(line).collect()
+    }
+
+    /// The same for groups.
+    fn group_lines(&self) -> Vec<Vec<u8>> {
+        let mut groups: Vec<_> = self.groups().collect();
+        groups.sort_unstable_by_key(|(gid, _)| *gid);
+        let line = |(gid, name): (u32, &[u8])| [name, format!(":x:{gid}:\n").as_bytes()].concat();
+        groups.into_iter().map(line).collect()
     }
 
     /// Resolves the files below another root from now on.
@@ -153,7 +203,63 @@ fn is_another_root(root: &Path) -> bool {
     id(root).is_some_and(|found| Some(found) != id(Path::new("/")))
 }
 
+/// The most bytes of lines that one event of a recording has.
+const MOST_LINES: usize = 30_000;
+
 impl Inspector {
+    /// Users and groups of the host where the events happened. `None`: only those of the host that replays are known.
+    #[must_use]
+    pub fn recorded_users(&self) -> Option<&Users> {
+        let known = !self.elsewhere || self.recorded.is_some() || self.users.said;
+        known.then_some(&self.users)
+    }
+
+    /// Gives `sink` events that say the users and groups of the host, if they are known. A recording begins with them.
+    pub fn report_users(&self, sink: &mut dyn FnMut(&Event<'_>)) {
+        let Some(users) = self.recorded_users() else {
+            return;
+        };
+        let mut builder = EventBuilder::new();
+        let all = [
+            (Fact::Users, users.user_lines()),
+            (Fact::Groups, users.group_lines()),
+        ];
+        for (fact, lines) in all {
+            let mut say = |text: &[u8]| {
+                let report = Report {
+                    fact,
+                    text,
+                    pid: 0,
+                    cgroup: 0,
+                    time_ns: self.now(),
+                };
+                if let Some(event) = report.event(&mut builder) {
+                    sink(&event);
+                }
+            };
+            let mut text = Vec::new();
+            for line in lines.iter().filter(|line| line.len() <= MOST_LINES) {
+                if text.len() + line.len() > MOST_LINES {
+                    say(&text);
+                    text.clear();
+                }
+                text.extend_from_slice(line);
+            }
+            say(&text);
+        }
+    }
+
+    /// Takes what an event of a recording says about users or groups. Returns whether it does.
+    pub(super) fn take_users(&mut self, event: &Event<'_>) -> bool {
+        let said = [Fact::Users, Fact::Groups]
+            .into_iter()
+            .find_map(|fact| Some((fact, event.fact(fact)?)));
+        if let Some((fact, text)) = &said {
+            self.users.take(*fact, text.bytes);
+        }
+        said.is_some()
+    }
+
     /// Reads the users of a process's container, if they have not been read yet. When a rule asks, the container may be
     /// gone.
     pub(super) fn keep_users(&self, key: super::process_table::ProcessKey, now_ns: u64) {
@@ -170,8 +276,8 @@ impl Inspector {
     /// Calls `then` with the users of a process's container, if its files can be read. They are read at the first call,
     /// and checked for changes at most once a second.
     pub fn users_of(&self, process: &Process, now_ns: u64, then: impl FnOnce(&Users)) {
-        if self.recorded.is_some() && process.cgroups.container.is_some() {
-            // a capture has the users of the host alone; user 0 is root everywhere
+        if (self.recorded.is_some() || self.users.said) && process.cgroups.container.is_some() {
+            // a file has the users of the host alone; user 0 is root everywhere
             then(&ROOT);
             return;
         }
@@ -274,11 +380,9 @@ impl<T> File<T> {
     fn look(&self) -> Option<Looked> {
         let (root, path, before) = (self.root.clone(), self.path.clone(), self.stamp);
         let look = move || Looked::at(root.as_deref(), &path, before);
-        match self.root.as_deref().and_then(Path::parent) {
-            // a container can keep its files from those who ask
-            Some(process) => patient::ask(process, look).flatten(),
-            None => look(),
-        }
+        // a container can keep its files from those who ask, and a listener of fanotify(7) those of the host
+        let keeper = self.root.as_deref().and_then(Path::parent);
+        patient::ask(keeper.unwrap_or(&self.path), look).flatten()
     }
 
     fn reload(&mut self) {
@@ -290,6 +394,11 @@ impl<T> File<T> {
         };
         self.stamp = stamp;
         self.entries.clear();
+        self.take(&text);
+    }
+
+    /// Adds the entries of some lines.
+    fn take(&mut self, text: &[u8]) {
         for line in text.split(|&b| b == b'\n') {
             let fields: Vec<&[u8]> = line.split(|&b| b == b':').collect();
             let id = fields
@@ -304,6 +413,13 @@ impl<T> File<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    use std::os::unix::ffi::OsStrExt;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -352,5 +468,47 @@ mod tests {
     #[test]
     fn no_files_are_no_users() {
         assert_eq!(Users::new(Path::new("/nonexistent")).user(0), None);
+    }
+
+    /// Lets every open of a file wait for this process's answer, until the result is dropped. None: that is not possible
+    /// here.
+    fn withheld(path: &Path) -> Option<OwnedFd> {
+        let path = CString::new(path.as_os_str().as_bytes()).ok()?;
+        let flags = libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC;
+        // SAFETY: the calls take numbers and a C string; the descriptor is new, and ours alone.
+        unsafe {
+            let listener = libc::fanotify_init(flags, 0);
+            let listener = (listener >= 0).then(|| OwnedFd::from_raw_fd(listener))?;
+            let (add, opens) = (libc::FAN_MARK_ADD, libc::FAN_OPEN_PERM);
+            let fd = listener.as_raw_fd();
+            let marked = libc::fanotify_mark(fd, add, opens, libc::AT_FDCWD, path.as_ptr());
+            (marked == 0).then_some(listener)
+        }
+    }
+
+    #[test]
+    fn a_file_that_a_listener_withholds_holds_nobody_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let passwd = directory.path().join("passwd");
+        fs::write(&passwd, "root:x:0:0:root:/root:/bin/bash\n").unwrap();
+        let Some(listener) = withheld(&passwd) else {
+            test_support::skipped("fanotify(7) cannot withhold files");
+            return;
+        };
+        // an open that waits goes on when the listener ends
+        let (done, end) = mpsc::channel::<()>();
+        let watch = thread::spawn(move || {
+            let held_up = end.recv_timeout(Duration::from_mins(1)).is_err();
+            drop(listener);
+            held_up
+        });
+        let mut users = Users::new(directory.path());
+        assert_eq!(users.user(0), None);
+        let _ = done.send(());
+        assert!(!watch.join().unwrap());
+        test_support::wait_until("the file can be read", || {
+            users.reload();
+            users.user(0).is_some()
+        });
     }
 }

@@ -1,8 +1,9 @@
-//! Where lines go: standard output, or a file of `-o`.
+//! Where lines go: standard output, standard error, or a file of `-o`.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -79,25 +80,50 @@ fn descriptor(path: &Path) -> Option<i32> {
     None
 }
 
-/// Standard output or a file, which takes whole lines.
+/// Where lines go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// This file, which is created or emptied. Events show data of programs, so a new file is its owner's alone.
+    File(&'a Path),
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("standard output"),
+            Self::Stderr => f.write_str("standard error"),
+            Self::File(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A [`Place`], which takes whole lines.
 #[derive(Debug)]
 pub(crate) struct Lines(WholeLines<StoppableWriter>);
 
 impl Lines {
-    /// Creates or empties this file; none: standard output. Events show data of programs, so a new file is its owner's
-    /// alone.
-    pub(crate) fn open(path: Option<&Path>) -> Result<Self, Failure> {
+    /// Opens the place.
+    pub(crate) fn open(place: Place<'_>) -> Result<Self, Failure> {
         const FOR_OWNER: u32 = 0o600;
-        let file = if let Some(path) = path {
-            need_descriptor(path)?;
-            let file = files::replace(path, FOR_OWNER);
-            file.map_err(|error| Failure::usage(format!("-o: {error}")))?
-        } else {
-            need_stdout()?;
+        let copied = |fd: BorrowedFd<'_>| -> Result<File, Failure> {
+            need(fd.as_raw_fd())?;
+            let copy = fd.try_clone_to_owned();
+            let failed = |error| Failure::broken(format!("cannot use {place}: {error}"));
+            Ok(File::from(copy.map_err(failed)?))
+        };
+        let file = match place {
+            Place::File(path) => {
+                need_descriptor(path)?;
+                let file = files::replace(path, FOR_OWNER);
+                file.map_err(|error| Failure::usage(format!("-o: {error}")))?
+            }
             // a descriptor of our own, because `io::stdout` buffers and tries again after each signal
-            let stdout = io::stdout().as_fd().try_clone_to_owned();
-            let failed = |error| Failure::broken(format!("cannot use standard output: {error}"));
-            File::from(stdout.map_err(failed)?)
+            Place::Stdout => copied(io::stdout().as_fd())?,
+            Place::Stderr => copied(io::stderr().as_fd())?,
         };
         let to = StoppableWriter::new(file, signals::ask_to_end);
         Ok(Self(WholeLines(to)))

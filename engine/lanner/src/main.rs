@@ -31,6 +31,10 @@ use lines::Lines;
 /// Exit code: the request or the set-up is at fault, and nothing was started.
 const USAGE: u8 = 2;
 
+/// Commands, outputs and files would be started and written in the name of the program's owner.
+const SET_ID: &str = "its file has the set-user-ID or set-group-ID bit, with which everyone could run commands as its owner; \
+     run `chmod u-s,g-s` on it, and give it capabilities instead: `lanner drivers` says which";
+
 /// A message for the user, and the exit code that goes with it.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -64,6 +68,10 @@ fn main() -> ExitCode {
     forget_untrusted_variables();
     plugin_host::report_crashes();
     built_in::link();
+    if files::is_set_id() {
+        say(SET_ID);
+        return ExitCode::from(USAGE);
+    }
     let cli = Cli::parse();
     logging::start(cli.verbose);
     signals::survive_file_limit();
@@ -131,7 +139,7 @@ pub(crate) fn say(message: &str) {
 
 /// Writes to standard output. A reader that has gone is not an error.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    let mut out = Lines::open(None)?;
+    let mut out = Lines::open(lines::Place::Stdout)?;
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
             format!("cannot write to standard output: {error}"),

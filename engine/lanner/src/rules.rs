@@ -1,7 +1,7 @@
 //! `lanner rules`: checks, lists, explains and tests rules. The rule plugin gives the answers.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use driver_api::error::Chain;
@@ -13,7 +13,7 @@ use fields::FieldRegistry;
 use plugin_host::{self, Diagnostic, Plugin, RuleFile, RuleHost, Severity};
 use session::reference::{self, Form, plural};
 use session::rule_tests::{self, Bench, Outcome, Suite};
-use session::{plugin_directories, rule_files};
+use session::{RuleFilesError, plugin_directories, rule_files, untrusted_rules};
 use suggest::did_you_mean;
 
 pub(crate) fn rules(verb: RuleVerb) -> Result<ExitCode, Failure> {
@@ -59,7 +59,7 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
         &settings(&args.using),
     )
     .map_err(Failure::broken)?;
-    found.splice(0..0, args.files.iter().filter_map(|path| untrusted(path)));
+    found.splice(0..0, untrusted_rules(&args.files).iter().map(untrusted));
     let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
     let checked = reference::CheckedRules {
         files: &names,
@@ -71,16 +71,16 @@ fn check(args: &RuleCheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(u8::from(!checked.is_good())))
 }
 
-/// A warning about a file that `lanner run` would refuse, because other users can write it.
-fn untrusted(path: &Path) -> Option<Diagnostic> {
-    let error = RuleFile::read_trusted(path).err()?;
-    Some(Diagnostic {
+/// A warning about a file or a folder that `lanner run` would refuse, because other users can write to it.
+fn untrusted((path, error): &(PathBuf, RuleFilesError)) -> Diagnostic {
+    let what = if path.is_dir() { "folder" } else { "file" };
+    Diagnostic {
         severity: Severity::Warning,
         code: "LOAD_UNTRUSTED_FILE".to_owned(),
-        message: format!("`lanner run` will refuse this file: {}", Chain(&error)),
+        message: format!("`lanner run` will refuse this {what}: {}", Chain(error)),
         file: path.display().to_string(),
         ..Diagnostic::default()
-    })
+    }
 }
 
 fn list(args: &RuleListArgs) -> Result<ExitCode, Failure> {

@@ -115,6 +115,7 @@ pub(crate) fn config(verb: &ConfigVerb) -> Result<ExitCode, Failure> {
             let faults = session::check(LoadConfig {
                 config: args.file().map(Path::to_owned),
                 options: args.options.clone(),
+                plugin_dirs: args.plugin_dirs.clone(),
                 ..LoadConfig::default()
             });
             if faults.is_empty() {

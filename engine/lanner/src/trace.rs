@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use look::{Plan, TraceError};
 
-use super::lines::Lines;
+use super::lines::{Lines, Place};
 use super::watch::watch;
 use super::{Failure, say};
 use command_line::TraceArgs;
@@ -16,11 +16,11 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     if args.durations {
         say("-T: no driver reports when a call began, so the time in calls is not known");
     }
-    let place = args.output.as_ref();
-    let place = place.map_or_else(
-        || "standard output".to_owned(),
-        |path| path.display().to_string(),
-    );
+    let place = match &args.output {
+        Some(path) => Place::File(path),
+        None if args.says_on_stderr() => Place::Stderr,
+        None => Place::Stdout,
+    };
     let failed = |error| match error {
         TraceError::Write(error) => Failure::broken(format!("cannot write to {place}: {error}")),
         error @ TraceError::Condition(_) => Failure::broken(error),
@@ -31,7 +31,7 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
         &calls.into(),
         omit,
         |source| {
-            let to = Box::new(Lines::open(args.output.as_deref())?);
+            let to = Box::new(Lines::open(place)?);
             Ok(plan.consumer(source, to))
         },
         |trace| trace.end().map_err(failed),

@@ -7,6 +7,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -35,7 +36,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "drivers",
         &[
-            "bpf-syscall",
             "driver-api",
             "driver-ebpf-core",
             "driver-ebpf-legacy",
@@ -123,6 +123,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "command-line",
         &["driver-api", "drivers", "look", "session", "top"],
     ),
+    ("pages", &["command-line"]),
     (
         "lanner",
         &[
@@ -279,4 +280,73 @@ fn the_head_of_each_library_names_its_modules() {
         Vec::<String>::new(),
         "a newcomer starts at the head of lib.rs"
     );
+}
+
+/// The Rust files of a folder and those below it.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// A file that no other one names is not compiled, and its tests never run.
+#[test]
+fn every_file_is_part_of_something() {
+    let mut seen = 0;
+    let mut orphans = Vec::new();
+    for package in packages() {
+        let manifest = Path::new(package["manifest_path"].as_str().expect("a path"));
+        let folder = manifest.parent().expect("a folder");
+        let targets = package["targets"].as_array().expect("targets");
+        let roots: BTreeSet<&str> = (targets.iter())
+            .map(|target| target["src_path"].as_str().expect("a path"))
+            .collect();
+        let files: Vec<PathBuf> = ["src", "tests", "benches", "examples"]
+            .iter()
+            .flat_map(|name| sources(&folder.join(name)))
+            .collect();
+        let texts: Vec<String> = files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).expect("the source"))
+            .collect();
+        for file in &files {
+            seen += 1;
+            let mut name = file.file_stem().expect("a name").to_str().expect("a text");
+            if name == "mod" {
+                let parent = file.parent().and_then(Path::file_name);
+                name = parent.and_then(|name| name.to_str()).expect("a folder");
+            }
+            let named = [
+                format!("mod {name};"),
+                format!("/{name}.rs\""),
+                format!("\"{name}.rs\""),
+            ];
+            let is_root = roots.contains(file.to_str().expect("a text"));
+            let is_named = |text: &String| named.iter().any(|one| text.contains(one));
+            if !is_root && !texts.iter().any(is_named) {
+                orphans.push(file.display().to_string());
+            }
+        }
+    }
+    assert!(seen > 500, "{seen}");
+    assert_eq!(orphans, Vec::<String>::new());
+}
+
+/// What can be called without a process belongs into a library.
+#[test]
+fn the_program_is_small() {
+    let files = sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let lines = |file: &PathBuf| {
+        let source = std::fs::read_to_string(file).expect("the source");
+        source.lines().count()
+    };
+    let lines: usize = files.iter().map(lines).sum();
+    assert!((1..2000).contains(&lines), "{lines} lines");
 }

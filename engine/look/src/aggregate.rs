@@ -197,7 +197,7 @@ impl Aggregate {
                 let others = grouped.rows.others().map(|histogram| histogram.count);
                 others_line(out, rows.len().saturating_sub(top), rest, others);
             }
-            Self::Calls(calls) => calls.text(out),
+            Self::Calls(calls) => calls.text(out, top),
         }
     }
 
@@ -237,12 +237,16 @@ impl Aggregate {
                 },
             ),
             Self::Calls(calls) => {
-                let rows: Vec<Value> = (calls.rows().iter())
+                let rows = calls.rows();
+                let (shown, others) = rows.split_at(rows.len().min(top));
+                let shown: Vec<Value> = (shown.iter())
                     .map(|(name, count, errors)| {
                         json!({"syscall": name, "calls": count, "errors": errors})
                     })
                     .collect();
-                json!({"type": "calls", "rows": rows})
+                let (count, _) = sums(others);
+                let others = json!({"keys": others.len(), "count": count});
+                json!({"type": "calls", "rows": shown, "others": others})
             }
         }
     }
@@ -359,30 +363,38 @@ impl Calls {
         rows
     }
 
-    /// As `strace -c` writes it, with the share of calls in place of times.
-    fn text(&self, out: &mut String) {
-        let rows = self.rows();
-        let total: u64 = rows.iter().map(|row| row.1).sum();
-        let failed: u64 = rows.iter().map(|row| row.2).sum();
+    /// As `strace -c` writes it, with the share of calls in place of times. A line counts what is not among the first `top`.
+    fn text(&self, out: &mut String, top: usize) {
         const LINE: &str = "------- --------- --------- ----------------\n";
+        let rows = self.rows();
+        let (total, failed) = sums(&rows);
         out.push_str("% calls     calls    errors syscall\n");
         out.push_str(LINE);
-        for (name, count, errors) in &rows {
-            #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
-            let share = *count as f64 * 100.0 / total.max(1) as f64;
-            let errors = if *errors == 0 {
-                String::new()
-            } else {
-                errors.to_string()
-            };
-            let _ = writeln!(out, "{share:>7.2} {count:>9} {errors:>9} {name}");
+        let (shown, others) = rows.split_at(rows.len().min(top));
+        for (name, count, errors) in shown {
+            call_line(out, total, (name, *count, *errors));
+        }
+        if !others.is_empty() {
+            let (count, errors) = sums(others);
+            let name = format!("({} more)", others.len());
+            call_line(out, total, (&name, count, errors));
         }
         out.push_str(LINE);
-        let errors = if failed == 0 {
-            String::new()
-        } else {
-            failed.to_string()
-        };
-        let _ = writeln!(out, "{:>7.2} {total:>9} {errors:>9} total", 100.0);
+        call_line(out, total, ("total", total, failed));
     }
+}
+
+/// Name, calls and errors of a call, with its share of all.
+fn call_line(out: &mut String, total: u64, (name, count, errors): (&str, u64, u64)) {
+    #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
+    let share = count as f64 * 100.0 / total.max(1) as f64;
+    let errors = Some(errors).filter(|errors| *errors > 0);
+    let errors = errors.map_or_else(String::new, |errors| errors.to_string());
+    let _ = writeln!(out, "{share:>7.2} {count:>9} {errors:>9} {name}");
+}
+
+/// Calls and errors of all rows.
+fn sums(rows: &[(&str, u64, u64)]) -> (u64, u64) {
+    let add = |(calls, errors): (u64, u64), row: &(&str, u64, u64)| (calls + row.1, errors + row.2);
+    rows.iter().fold((0, 0), add)
 }

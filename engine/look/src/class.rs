@@ -59,6 +59,20 @@ impl Class {
         Self::ALL.into_iter().find(|class| class.name() == name)
     }
 
+    /// Whether strace(1) also takes its name without `%`.
+    pub(crate) fn is_old(self) -> bool {
+        match self {
+            Self::File
+            | Self::Process
+            | Self::Network
+            | Self::Desc
+            | Self::Signal
+            | Self::Ipc
+            | Self::Memory => true,
+            Self::Creds => false,
+        }
+    }
+
     /// Whether a call is in the class.
     #[must_use]
     pub fn has(self, call: &Syscall) -> bool {
@@ -105,6 +119,8 @@ impl Class {
                     && any(|param| {
                         is_number(&param.kind, &[Number::IpcKey])
                             || matches!(param.name, "shmid" | "semid" | "msqid")
+                            // ipc(2), which is all of them
+                            || is_set(param, "ipc")
                             || is_segment(param)
                     })
             }
@@ -123,7 +139,7 @@ fn is_segment(param: &Param) -> bool {
 }
 
 fn is_set(param: &Param, name: &str) -> bool {
-    matches!(param.kind, Kind::Flags(set, _) if set.name == name)
+    matches!(param.kind, Kind::Flags(set, _) | Kind::Enum(set, _) if set.name == name)
 }
 
 fn is_number(kind: &Kind, numbers: &[Number]) -> bool {

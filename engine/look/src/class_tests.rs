@@ -166,6 +166,7 @@ fn calls_of_other_machines_are_in_the_classes_of_their_kin() {
     let has = |class: Class, name: &str| table::by_name(name).is_some_and(|call| class.has(call));
     assert!(has(Class::Network, "recv") && has(Class::Network, "send"));
     assert!(has(Class::File, "fstatat64") && has(Class::Desc, "fstatat64"));
+    assert!(has(Class::Network, "socketcall") && has(Class::Ipc, "ipc"));
     assert!(has(Class::Process, "waitpid"));
     assert!(has(Class::Desc, "mmap2") && has(Class::Memory, "mmap2"));
     assert!(has(Class::Creds, "setuid32"));

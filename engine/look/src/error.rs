@@ -52,7 +52,18 @@ pub enum LookError {
     },
     /// The condition cannot be used.
     #[error("--where")]
-    Condition(#[source] PluginError),
+    Condition(#[source] ConditionError),
+}
+
+/// Why a condition cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConditionError {
+    /// The rule plugin refuses it. The text says why, and what may be meant.
+    #[error("{0}")]
+    Refused(String),
+    /// The rule plugin was not found, or has another failure.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
 }
 
 /// Why a field cannot be used.

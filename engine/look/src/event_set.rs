@@ -109,11 +109,12 @@ impl EventSet {
                 hint: did_you_mean(name, names),
                 classes: names.map(|name| format!("%{name}")).join(", "),
             })?;
-            let calls = SYSCALLS.iter().filter(|call| class.has(call));
-            self.calls = self.calls.union(&calls.collect());
-            // the life of a process is more than its calls
-            self.starts |= class == Class::Process;
-            self.exits |= class == Class::Process;
+            self.add_class(class);
+            return Ok(());
+        }
+        // strace(1) takes the older classes without `%`, too, before calls of such a name
+        if let Some(class) = Class::by_name(word).filter(|class| class.is_old()) {
+            self.add_class(class);
             return Ok(());
         }
         match word {
@@ -140,6 +141,14 @@ impl EventSet {
             }
         }
         Ok(())
+    }
+
+    fn add_class(&mut self, class: Class) {
+        let calls = SYSCALLS.iter().filter(|call| class.has(call));
+        self.calls = self.calls.union(&calls.collect());
+        // the life of a process is more than its calls
+        self.starts |= class == Class::Process;
+        self.exits |= class == Class::Process;
     }
 
     /// Only those of its events that are also of these calls, or no calls.

@@ -36,7 +36,7 @@ mod trace;
 
 pub use class::Class;
 pub use condition::Condition;
-pub use error::{FieldError, LookError, TraceError};
+pub use error::{ConditionError, FieldError, LookError, TraceError};
 pub use event_set::EventSet;
 pub use line::{LineOptions, Stamp};
 pub use plan::{Aggregation, Form, Plan, Request};

@@ -141,11 +141,13 @@ impl Plan {
                 let folders =
                     plugin_directories(request.plugin_dirs.clone(), &request.rules_plugin);
                 let plugin = plugin_host::find(&folders, &request.rules_plugin)
-                    .map_err(LookError::Condition)?;
+                    .map_err(|error| LookError::Condition(error.into()))?;
                 let mut condition = Condition::compile("--where", text, &plugin, &registry)
                     .map_err(LookError::Condition)?;
                 events = events.within(&condition.calls());
-                let hosts = condition.host_names().map_err(LookError::Condition)?;
+                let hosts = condition
+                    .host_names()
+                    .map_err(|error| LookError::Condition(error.into()))?;
                 names = HostNames::watch(hosts);
                 Some(condition)
             }

@@ -104,6 +104,15 @@ fn events_are_selected_by_name_class_and_exception() {
         set(&["all", "!read"]).unwrap(),
         "openat connect execve kill"
     );
+    // as strace took them before it had `%`, also where a call has the same name
+    assert_eq!(set(&["trace=file"]).unwrap(), "openat execve");
+    assert_eq!(set(&["network", "!connect"]).unwrap(), "");
+    assert_eq!(set(&["signal"]).unwrap(), set(&["%signal"]).unwrap());
+    for name in ["ipc", "signal"] {
+        let own = EventSet::parse(&[name.to_owned()]).unwrap();
+        let call = table::by_name(name).expect("a call");
+        assert!(own.calls.contains(call), "{name}");
+    }
     assert_eq!(set(&["none"]).unwrap(), "");
     assert_eq!(set(&["?nosuch,read"]).unwrap(), "read");
     let wrong = |value: &str| set(&[value]).unwrap_err().to_string();
@@ -250,6 +259,14 @@ fn a_summary_has_calls_and_errors() {
     assert_eq!(rows[0], "% calls calls errors syscall");
     assert_eq!(rows[2], "75.00 3 2 openat");
     assert_eq!(rows[3], "25.00 1 read");
+    assert_eq!(rows[5], "100.00 4 2 total");
+
+    let text = written(&request(reports(Aggregation::Calls, 1)), &events);
+    let rows: Vec<String> = (text.lines())
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(rows[2], "75.00 3 2 openat");
+    assert_eq!(rows[3], "25.00 1 (1 more)");
     assert_eq!(rows[5], "100.00 4 2 total");
 }
 

@@ -9,7 +9,10 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::time::Instant;
 
 use lanner_plugin::Level;
-use lanner_plugin::abi::{ABI_MAJOR, ABI_MINOR, LannerHost, LannerStr, LannerText};
+use lanner_plugin::abi::{
+    ABI_MAJOR, ABI_MINOR, LannerHost, LannerStatus, LannerStr, LannerText, STATUS_ERROR,
+    STATUS_GIVE_UP, STATUS_GO_ON, STATUS_OK, STATUS_PANIC, STATUS_TRY_AGAIN,
+};
 
 use super::{metrics, repeats, secrets};
 
@@ -264,13 +267,31 @@ pub(super) fn all_texts(into: &mut Vec<String>) -> LannerText {
     }
 }
 
-/// The reason that a plugin gave, fit to be shown, or a text that says that it gave none. It may have several lines.
-pub(super) fn reason(text: &str, status: i32) -> String {
-    if text.is_empty() {
-        format!("it gave no reason (status {status})")
-    } else {
-        printable(text, true)
+/// The reason that a plugin gave, fit to be shown, or a text that begins with [`NO_REASON`]. It may have several lines.
+pub(super) fn reason(text: &str, status: LannerStatus) -> String {
+    if !text.is_empty() {
+        return printable(text, true);
     }
+    match name_of(status) {
+        Some(name) => format!("{NO_REASON} for {name}"),
+        None => format!("{NO_REASON}, and its answer {status} is no status of lanner_plugin.h"),
+    }
+}
+
+/// How [`reason`] begins if the plugin gave none.
+pub(super) const NO_REASON: &str = "it gave no reason";
+
+/// What the header calls a status.
+fn name_of(status: LannerStatus) -> Option<&'static str> {
+    Some(match status {
+        STATUS_OK => "LANNER_OK",
+        STATUS_ERROR => "LANNER_ERROR",
+        STATUS_PANIC => "LANNER_PANIC",
+        STATUS_TRY_AGAIN => "LANNER_TRY_AGAIN",
+        STATUS_GIVE_UP => "LANNER_GIVE_UP",
+        STATUS_GO_ON => "LANNER_GO_ON",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

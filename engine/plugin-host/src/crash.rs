@@ -4,8 +4,12 @@
 //! it. There are three ways to find it, in this order: the address of the faulting instruction lies in a plugin's code;
 //! the faulting thread is in a call of a plugin; the thread's stack has an address of a plugin's code.
 //!
+//! `ends` does so where a plugin ends the process without a crash.
+//!
 //! A signal handler may do little (signal-safety(7)). It reads atomics and a thread-local without a destructor, and calls
 //! write(2), process_vm_readv(2), sigaction(2) and kill(2) alone.
+
+mod ends;
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -28,8 +32,6 @@ const SIGNALS: [(c_int, &str); 6] = [
 ];
 /// Where a plugin crashed, if not in its own code.
 const IN_CALL: &str = "in a call of it";
-/// The exit status of a process that a plugin ended.
-const ENDED: c_int = 1;
 
 /// A plugin's code in memory. `name` is set last.
 struct Code {
@@ -163,7 +165,8 @@ fn owner(address: usize) -> Option<&'static str> {
 
 /// The plugin whose code is nearest in the calls that led to a place on the stack.
 fn on_stack(from: usize) -> Option<&'static str> {
-    let mut words = [0_usize; 512];
+    // the stack of a handler is small
+    let mut words = [0_usize; 64];
     let piece = size_of_val(&words);
     for at in (from..from.checked_add(STACK)?).step_by(piece) {
         let local = libc::iovec {
@@ -208,8 +211,7 @@ pub fn report_crashes() {
                 }
             }
         }
-        // SAFETY: `at_exit` is a function without state.
-        unsafe { libc::atexit(at_exit) };
+        ends::watch();
     });
 }
 
@@ -279,27 +281,6 @@ unsafe fn registers(context: *mut c_void) -> (usize, usize) {
     {
         let machine = &context.uc_mcontext;
         (machine.pc as usize, machine.sp as usize)
-    }
-}
-
-/// Runs when exit(3) is called. Lanner calls it on its first thread, and never in a call of a plugin.
-extern "C" fn at_exit() {
-    // SAFETY: both calls only return a number.
-    let first = unsafe { libc::gettid() == libc::getpid() };
-    let here = 0_u8;
-    let found = match CALLED.get() {
-        Some(name) => Some(name),
-        None if first => None,
-        None => on_stack((&raw const here).addr() & !(size_of::<usize>() - 1)),
-    };
-    if let Some(name) = found {
-        write(&[
-            "lanner: plugin `",
-            name,
-            "` called exit, which ends lanner\n",
-        ]);
-        // SAFETY: it ends the process.
-        unsafe { libc::_exit(ENDED) };
     }
 }
 

@@ -48,6 +48,11 @@ pub(super) fn check_open(path: &Path, file: &File) -> Result<(), PluginError> {
             needed,
         });
     }
+    if header.ends_in_zeros(file).map_err(unreadable)? {
+        return Err(PluginError::Unfinished {
+            path: path.to_owned(),
+        });
+    }
     Ok(())
 }
 
@@ -122,10 +127,27 @@ impl Header {
         }
     }
 
+    fn sections(&self) -> Table {
+        self.table((40, 58), (32, 46))
+    }
+
+    /// Whether the last section header, with which linkers end a file, is nothing but zeros: a program that copies may first
+    /// give the copy its size. The dynamic linker would follow zeros, and crash.
+    fn ends_in_zeros(&self, file: &File) -> io::Result<bool> {
+        let sections = self.sections();
+        // the first header is all zeros (elf(5))
+        if sections.count < 2 || sections.entry == 0 {
+            return Ok(false);
+        }
+        let mut last = vec![0; usize::try_from(sections.entry).unwrap_or(0)];
+        file.read_exact_at(&mut last, sections.end() - sections.entry)?;
+        Ok(last.iter().all(|byte| *byte == 0))
+    }
+
     /// The bytes that the file must have, as its headers say. At most one program header more than `size` has is read.
     fn needed(&self, file: &File, size: u64) -> io::Result<u64> {
         let segments = self.table((32, 54), (28, 42));
-        let sections = self.table((40, 58), (32, 46));
+        let sections = self.sections();
         let mut needed = segments.end().max(sections.end());
         if segments.end() > size {
             return Ok(needed);
@@ -244,6 +266,14 @@ mod tests {
                 error.contains("too short") || error.contains("is cut off"),
                 "{cut}: {error}"
             );
+        }
+        // a copy that has its size, but not yet all of its bytes
+        for eighth in 1..8 {
+            let mut sparse = whole.clone();
+            sparse[whole.len() * eighth / 8..].fill(0);
+            std::fs::write(&path, &sparse).unwrap();
+            let error = check(&path).unwrap_err().to_string();
+            assert!(error.contains("its end is missing"), "{eighth}: {error}");
         }
         // headers that lie do no harm either
         let mut lies = whole;

@@ -34,6 +34,15 @@ pub enum PluginError {
         /// The size that its headers need.
         needed: u64,
     },
+    /// The file has its size, but not all of its bytes.
+    #[error(
+        "{path} is cut off: its end is missing, as it has nothing but zeros there; copy it again, to another name, and \
+         rename it when it is whole"
+    )]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+    },
     /// The library is for another machine.
     #[error("{path} is built for {found}, and this is {expected}; build the plugin for {expected}")]
     WrongArchitecture {
@@ -138,14 +147,14 @@ pub enum PluginError {
         first: PathBuf,
     },
     /// No directory has a plugin of this name.
-    #[error("there is no plugin `{name}` in {directories}{refused}")]
+    #[error("there is no plugin `{name}` in {directories}{advice}")]
     NotFound {
         /// The name.
         name: String,
         /// Where was looked.
         directories: String,
-        /// Plugins that were refused, each with its reason; may be empty.
-        refused: String,
+        /// What was probably meant, or how to name other folders; then the plugins that were refused, each with its reason.
+        advice: String,
     },
     /// It cannot do what it is asked for.
     #[error("plugin `{plugin}` has no capability `{capability}`")]

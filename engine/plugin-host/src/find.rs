@@ -96,11 +96,16 @@ pub fn find_pinned(
     if let Some(plugin) = named(&found, name) {
         return Ok(plugin.clone());
     }
-    let mut refused = String::new();
+    let mut advice = suggest::nearest(name, usable(built_in()).chain(usable(&found))).map_or_else(
+        || {
+            "; name its folder with --plugin-dir, which takes the place of the usual folders and can be repeated".to_owned()
+        },
+        |near| format!("; did you mean `{near}`?"),
+    );
     for Found { plugin, .. } in built_in().iter().chain(&found) {
         if let Err(error) = plugin {
             // Writing to a string cannot fail.
-            let _ = write!(refused, "\n  {error}");
+            let _ = write!(advice, "\n  {error}");
         }
     }
     let shown: Vec<_> = directories
@@ -114,14 +119,13 @@ pub fn find_pinned(
         } else {
             shown.join(", ")
         },
-        refused,
+        advice,
     })
 }
 
 /// The names of the usable plugins, for a message.
 fn names(found: &[Found]) -> String {
-    let usable = found.iter().filter_map(|found| found.plugin.as_ref().ok());
-    let names: Vec<_> = usable.map(Plugin::name).collect();
+    let names: Vec<_> = usable(found).collect();
     if names.is_empty() {
         "none".to_owned()
     } else {
@@ -147,4 +151,9 @@ fn libraries(directory: &Path) -> Vec<PathBuf> {
         .collect();
     paths.sort();
     paths
+}
+
+fn usable(found: &[Found]) -> impl Iterator<Item = &str> {
+    let plugins = found.iter().filter_map(|found| found.plugin.as_ref().ok());
+    plugins.map(Plugin::name)
 }

@@ -19,7 +19,7 @@ use super::slow::Call;
 /// The name of the call that checks settings.
 const CHECK: &str = "check its settings";
 
-/// What is said of an answer that would make the host go round in circles.
+/// The fault of an answer after which the host would offer the same alerts again at once, for ever.
 const IDLE: &str = "it answers LANNER_GO_ON without a delivered or refused alert; a plugin that can do nothing now answers \
                     LANNER_TRY_AGAIN";
 

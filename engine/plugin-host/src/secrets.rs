@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, BuildError, Match, MatchKind};
@@ -23,6 +24,9 @@ const EDGE: usize = 16;
 /// Shorter parts of a value are not hidden by themselves: the `https` of an address is no secret.
 const MIN_PART: usize = 8;
 
+/// This many characters are enough where a message ends within a value that is too short to have a beginning and an end.
+const CUT: usize = 8;
+
 /// Every text that is hidden.
 static TEXTS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 static MATCHER: RwLock<Option<Arc<Matcher>>> = RwLock::new(None);
@@ -33,6 +37,8 @@ struct Matcher {
     patterns: AhoCorasick,
     /// By pattern.
     found: Vec<Found>,
+    /// Texts without [`edges`], in lower case: a message may be cut off within one.
+    short: BTreeSet<String>,
 }
 
 /// What a pattern is.
@@ -50,7 +56,11 @@ impl Matcher {
     fn new(texts: &BTreeSet<String>) -> Result<Self, BuildError> {
         let mut heads: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let mut tails: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let mut short = BTreeSet::new();
         for text in texts {
+            if !text.starts_with('/') && text.len() < 2 * EDGE {
+                short.insert(text.to_ascii_lowercase());
+            }
             if let Some((head, tail)) = edges(text) {
                 heads.entry(head).or_default().push(text.clone());
                 tails.entry(tail).or_default().push(text.clone());
@@ -64,7 +74,28 @@ impl Matcher {
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::LeftmostLongest)
             .build(patterns)?;
-        Ok(Self { patterns, found })
+        Ok(Self {
+            patterns,
+            found,
+            short,
+        })
+    }
+
+    /// Where the beginning of a short text starts that the end of a message cuts off.
+    fn cut_at(&self, shown: &str) -> Option<usize> {
+        let from = shown.floor_char_boundary(shown.len().saturating_sub(2 * EDGE));
+        let last = shown[from..].to_ascii_lowercase();
+        let starts = last.char_indices().map(|(at, _)| at);
+        let mut starts = starts.take_while(|at| last.len() - at >= CUT);
+        let is_cut = |at: &usize| {
+            let end = &last[*at..];
+            let next = self
+                .short
+                .range::<str, _>((Bound::Included(end), Bound::Unbounded))
+                .next();
+            next.is_some_and(|text| text.starts_with(end))
+        };
+        starts.find(is_cut).map(|at| from + at)
     }
 
     /// The bounds of a match, with what else of a text is there.
@@ -150,10 +181,15 @@ pub fn hide(text: &str) -> Cow<'_, str> {
             hides = true;
         }
     }
-    if !hides {
-        return Cow::Borrowed(text);
+    let rest = &text[end..];
+    match matcher.cut_at(rest) {
+        Some(at) => {
+            shown.push_str(&rest[..at]);
+            shown.push_str(HIDDEN);
+        }
+        None if !hides => return Cow::Borrowed(text),
+        None => shown.push_str(rest),
     }
-    shown.push_str(&text[end..]);
     Cow::Owned(shown)
 }
 
@@ -163,7 +199,7 @@ fn is_word(next: Option<char>) -> bool {
 
 /// The forms in which a message may show a value: itself, its lines, and the parts of an address; each as it is, escaped
 /// as in JSON and in Rust's debug output, percent-encoded (RFC 3986), and in base64 (RFC 4648), as HTTP's basic
-/// authentication has user and password.
+/// authentication has user and password. What is in base64 already is also hidden as the text that it stands for.
 fn forms(value: &str) -> BTreeSet<String> {
     let mut plain: BTreeSet<String> = BTreeSet::new();
     for line in value.lines().chain([value]).map(str::trim) {
@@ -180,6 +216,13 @@ fn forms(value: &str) -> BTreeSet<String> {
             plain.extend(runs(text, is_separator));
         }
         plain.insert(decoded);
+        // a receiver may name whom it does not know: user and password of HTTP's basic authentication
+        let words = line.split(char::is_whitespace);
+        for text in words.filter_map(base64_decoded) {
+            let parts = text.split(':').filter(|part| part.len() >= MIN_PART);
+            plain.extend(parts.map(str::to_owned));
+            plain.insert(text);
+        }
     }
     let mut forms = BTreeSet::new();
     for text in plain {
@@ -269,6 +312,34 @@ fn base64(bytes: &[u8], last: [u8; 2]) -> String {
     encoded
 }
 
+/// The text that base64 stands for, if it does for one.
+fn base64_decoded(text: &str) -> Option<String> {
+    let digits = text.trim_end_matches('=');
+    if digits.len() < MIN_PART || digits.len() % 4 == 1 {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
+    let (mut bits, mut count) = (0_u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    let text = String::from_utf8(bytes).ok()?;
+    (!text.chars().any(char::is_control)).then_some(text)
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -304,6 +375,8 @@ mod tests {
         keep("xy");
         keep("port/name:4711");
         keep("/srv/alerts-of-mine/lanner");
+        keep("Basic YWRtaW46aHVudGVyMmh1bnRlcjI=");
+        keep("cut-off-in-the-middle");
         for (text, expected) in [
             ("cannot reach hooks.example.com:8443", "cannot reach ***"),
             ("POST /services/T0KEN-1234: 403", "POST /***: 403"),
@@ -335,6 +408,14 @@ mod tests {
                 "Bearer ***X",
             ),
             ("... IiwiaWF0IjoxNTE2MjM5MDIyfQ.c2lnbmF0dXJl!", "... ***!"),
+            ("no admin:hunter2hunter2", "no ***"),
+            ("wrong password: hunter2hunter2", "wrong password: ***"),
+            (
+                "answers 403: Token Cut-off-in-the",
+                "answers 403: Token ***",
+            ),
+            ("cut-off", "cut-off"),
+            ("cut-off-in then", "cut-off-in then"),
             ("eyJhbGciOiJIUzI1", "***"),
             ("eyJhbGciOiJIUz", "eyJhbGciOiJIUz"),
         ] {

@@ -307,7 +307,10 @@ fn an_output_plugin_in_c_gets_typed_alerts_and_its_answers_are_understood() {
     assert_eq!(plugin.faults(), 1);
     assert_eq!(
         host.emit(&[alert(Priority::Notice)]),
-        try_again(0, "it gave no reason (status 4711)")
+        try_again(
+            0,
+            "it gave no reason, and its answer 4711 is no status of lanner_plugin.h"
+        )
     );
     assert_eq!(plugin.faults(), 2);
     let idle = host.emit(&[alert(Priority::Informational)]);

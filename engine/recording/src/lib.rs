@@ -34,6 +34,9 @@ const MAGIC: [u8; 7] = *b"lanner\x00";
 /// The version of the file's own layout, which follows them.
 const VERSION: u8 = 1;
 
+/// In [`Head::has`]: the file says what runtimes answered about containers, also that they know nothing of one.
+const CONTAINERS: u32 = 1;
+
 /// What is in the place of an event's length at the end of a recording.
 const END: u32 = 0;
 
@@ -44,7 +47,8 @@ struct Head {
     magic: [u8; 8],
     /// [`layout::VERSION`] of the events.
     layout: u32,
-    reserved: u32,
+    /// Bits that say what the file has. Readers skip those that they do not know.
+    has: u32,
     /// Wall clock minus `CLOCK_MONOTONIC` on the recording host, in nanoseconds.
     clock_offset: i64,
 }
@@ -57,7 +61,7 @@ impl Head {
                 [a, b, c, d, e, f, g, VERSION]
             },
             layout: layout::VERSION.into(),
-            reserved: 0,
+            has: CONTAINERS,
             clock_offset,
         }
     }

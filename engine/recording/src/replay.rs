@@ -3,20 +3,22 @@
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
 use driver_api::error::Cause;
 use driver_api::event::layout::{self, MAX};
-use driver_api::event::{Event, Header};
+use driver_api::event::{Event, Fact, Flags, Header};
 use driver_api::replay::{EventFile, Player};
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
 
-use super::{END, Head, MAGIC, VERSION};
-use inspect::Clock;
+use super::{CONTAINERS, END, Head, MAGIC, VERSION};
+use inspect::containers::RecordedAnswers;
+use inspect::{Clock, ContainerSource};
 
 /// Why a file cannot be replayed. Print it with [`driver_api::error::Chain`].
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +85,8 @@ struct Reader {
     bytes: Vec<u8>,
     /// Whether the current event has not been delivered.
     waiting: bool,
+    /// What the file says about containers. None: an earlier lanner wrote it, and it says nothing.
+    answers: Option<Arc<RecordedAnswers>>,
 }
 
 impl Replay {
@@ -132,6 +136,7 @@ impl Replay {
                 ended: false,
                 bytes: Vec::with_capacity(MAX),
                 waiting: false,
+                answers: (head.has & CONTAINERS != 0).then(Arc::default),
             },
         })
     }
@@ -140,6 +145,13 @@ impl Replay {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// What the recording says about containers. `None`: it says nothing.
+    #[must_use]
+    pub fn containers(&self) -> Option<Arc<dyn ContainerSource>> {
+        let answers = self.reader.answers.as_ref()?;
+        Some(Arc::clone(answers) as Arc<dyn ContainerSource>)
     }
 }
 
@@ -181,6 +193,20 @@ impl Reader {
         }
     }
 
+    /// Takes what the current event says about a container, if it is there for that.
+    fn take_answer(&self) {
+        let Some(answers) = &self.answers else { return };
+        let head = Header::read_from_prefix(&self.bytes);
+        let is_said =
+            head.is_ok_and(|(head, _)| head.flags & Flags::UNSELECTED != 0 && head.tgid == 0);
+        if is_said
+            && let Ok(event) = Event::parse(&self.bytes)
+            && let Some(said) = event.fact(Fact::Container)
+        {
+            answers.take(said.bytes);
+        }
+    }
+
     /// The file ends without a mark. Returns false: there is no further event.
     fn note_cut(&mut self) -> bool {
         if !std::mem::replace(&mut self.ended, true) {
@@ -196,7 +222,14 @@ impl Reader {
 impl EventFile for Reader {
     fn current(&mut self) -> Result<Option<&mut [u8]>, CaptureError> {
         if !self.waiting {
-            self.waiting = self.read()?;
+            let read = self.read();
+            self.waiting = matches!(read, Ok(true));
+            match &self.answers {
+                _ if self.waiting => self.take_answer(),
+                Some(answers) => answers.end(),
+                None => {}
+            }
+            read?;
         }
         Ok(self.waiting.then_some(&mut self.bytes[..]))
     }

@@ -72,6 +72,7 @@ pub fn args(
         let value = match param.place {
             Place::Nowhere => about
                 .as_ref()
+                .filter(|about| about.knows(param.name))
                 .and_then(|about| about.param(param.name))
                 .or_else(|| caller.param(kind, param)),
             _ => caller.param(kind, param),
@@ -181,7 +182,8 @@ pub fn arg(
         Place::Nowhere => {
             let process = seen.process.and_then(|key| inspector.process(key));
             process.and_then(|process| {
-                About::of(process, event.header().tid, inspector, event).param(param.name)
+                let about = About::of(process, event.header().tid, inspector, event);
+                about.knows(param.name).then(|| about.param(param.name))?
             })
         }
         _ => caller.param(kind, param),
@@ -189,6 +191,11 @@ pub fn arg(
     let Some(value) = value.filter(|value| !value.is_empty()) else {
         return Shown::Nothing;
     };
+    // Falco has the family of such an address alone, and the event has all of it
+    if param.form == Form::SockAddr && matches!(socket::sockaddr(&value), Some(Address::Family(_)))
+    {
+        return Shown::Nothing;
+    }
     printer.value(out, param, &value, usize::MAX);
     if param.form.is_number() {
         keep_meaning(out, start);
@@ -429,6 +436,9 @@ fn address(out: &mut String, address: &Address) {
     match address {
         Address::Inet(address) => end(out, *address),
         Address::Unix(path) => out.push_str(&String::from_utf8_lossy(path)),
+        Address::Family(family) => {
+            let _ = write!(out, "family {family}");
+        }
     }
 }
 

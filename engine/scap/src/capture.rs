@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
-use driver_api::event::{Event, EventBuilder, Flags, Header, Kind};
+use driver_api::event::{Event, EventBuilder, Fact, Flags, Header, Kind};
 use driver_api::replay::{EventFile, Player};
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::table;
-use inspect::{Clock, ContainerSource, Recorded};
+use inspect::containers::RecordedAnswers;
+use inspect::{Clock, ContainerSource, Recorded, Report};
 
 use super::blocks::Blocks;
 use super::bytes::{text, unsigned};
-use super::containers::Answers;
 use super::encode::{Draft, Who, finish};
 use super::error::{Fault, ScapError};
 use super::event::{self, Raw};
@@ -24,7 +24,7 @@ use super::merge::{Entries, Merged};
 use super::process::{Processes, UNKNOWN, id};
 use super::state::{Lists, StateWriter};
 use super::table::{EventType, Table, What};
-use super::write::LOST;
+use super::write::{CGROUPS, LOST};
 
 /// The most bytes of all lists together.
 const MAX_LISTS: u64 = 512 << 20;
@@ -43,7 +43,9 @@ pub struct ScapReplay {
     blocks: Blocks,
     player: Player,
     recorded: Arc<Recorded>,
-    answers: Arc<Answers>,
+    /// How many of its cgroups have had an event.
+    said: u64,
+    answers: Arc<RecordedAnswers>,
     lists: Lists,
     /// Events in front of the first that is delivered have been read.
     begun: bool,
@@ -98,6 +100,7 @@ impl ScapReplay {
             blocks,
             player: Player::new(selection),
             recorded: Arc::new(Recorded::new(users.users, users.groups)),
+            said: 0,
             answers: Arc::default(),
             lists,
             begun: false,
@@ -137,11 +140,31 @@ impl ScapReplay {
             if !std::mem::take(&mut self.waiting) && !self.blocks.advance()? {
                 self.begin(0);
                 self.answers.end();
-                return Ok(!self.ready.is_empty());
+                break;
             }
             self.block()?;
         }
-        Ok(true)
+        self.say_new_cgroups();
+        Ok(!self.ready.is_empty())
+    }
+
+    /// Says what the ids of cgroups mean that the events which are ready use for the first time. The state of a replay knows it
+    /// already ([`Recorded`]), and a file that the events are written to does not.
+    fn say_new_cgroups(&mut self) {
+        let time_ns = match Event::parse(&self.ready) {
+            Ok(event) => event.header().time_ns,
+            Err(_) => return,
+        };
+        let new = self.recorded.cgroups_from(self.said);
+        if new.is_empty() {
+            return;
+        }
+        let events = std::mem::take(&mut self.ready);
+        for group in new {
+            self.said += 1;
+            self.say_cgroups(0, self.said, &group, time_ns);
+        }
+        self.ready.extend_from_slice(&events);
     }
 
     fn block(&mut self) -> Result<(), ScapError> {
@@ -153,6 +176,10 @@ impl ScapReplay {
                 let number = self.number;
                 let raw = event::parse(&body, counted, flagged)
                     .map_err(|kind| self.blocks.fault(Fault::Event { number, kind }))?;
+                // what is said about containers and users may have no time, or another one
+                if raw.kind.is_none_or(|kind| !kind.is_about_state()) {
+                    self.recorded.begin(raw.time_ns);
+                }
                 if let Some(kind) = raw.kind {
                     self.event(&raw, kind);
                 }
@@ -249,15 +276,55 @@ impl ScapReplay {
         finish(&mut self.builder, &mut self.ready);
     }
 
-    /// A message of lanner's own says that events are missing.
+    /// A message of lanner's own says what Falco has no event for.
     fn notice(&mut self, raw: &Raw<'_>) {
         let [id, said, ..] = *raw.params.as_slice() else {
             return;
         };
-        if text(id) != LOST.as_bytes() {
-            return;
+        match text(id) {
+            id if id == LOST.as_bytes() => self.lost(raw, text(said)),
+            id if id == CGROUPS.as_bytes() => self.moved(raw, text(said)),
+            _ => {}
         }
-        let said = String::from_utf8_lossy(text(said));
+    }
+
+    /// A process is in other cgroups than before.
+    fn moved(&mut self, raw: &Raw<'_>, said: &[u8]) {
+        let mut parts = said.splitn(2, |byte| *byte == b' ');
+        let (Some(pid), Some(group)) = (parts.next(), parts.next()) else {
+            return;
+        };
+        let pid = std::str::from_utf8(pid)
+            .ok()
+            .and_then(|pid| pid.parse().ok());
+        let Some(pid) = pid.filter(|pid| *pid != 0) else {
+            return;
+        };
+        let group = [group, b"\n"].concat();
+        let id = self.recorded.cgroup_id(&group);
+        if let Some(process) = self.processes.get_mut(pid) {
+            process.cgroup = id;
+        }
+        self.say_cgroups(pid, id, &group, raw.time_ns);
+    }
+
+    /// Says in an event which cgroups an id means, and that a process is in them if there is one.
+    fn say_cgroups(&mut self, pid: u32, id: u64, group: &[u8], time_ns: u64) {
+        let report = Report {
+            fact: Fact::Cgroups,
+            text: group,
+            pid,
+            cgroup: id,
+            time_ns,
+        };
+        if let Some(event) = report.event(&mut self.builder) {
+            event.append_to(&mut self.ready);
+        }
+    }
+
+    /// Events are missing.
+    fn lost(&mut self, raw: &Raw<'_>, said: &[u8]) {
+        let said = String::from_utf8_lossy(said);
         let mut numbers = said.split(' ').map_while(|word| word.parse().ok());
         let (Some(count), Some(cause)) = (numbers.next(), numbers.next()) else {
             return;

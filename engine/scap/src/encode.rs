@@ -1,8 +1,11 @@
 //! Writes a call with Falco's parameters as a lanner event: numbers into registers, memory into attachments, as a driver
 //! would have captured them. What the capture does not have is marked as lacking ([`lacks_flag`]).
 
+mod ends;
+
+use driver_api::event::layout::FLAGS_UNKNOWN;
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, Part, Status, Tuple,
+    Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, OpenedFile, Part, Status,
     lacks_flag,
 };
 use driver_api::table::{Buffer, Kind, Number, Syscall, Width, is_narrow, layout};
@@ -10,12 +13,10 @@ use zerocopy::IntoBytes;
 
 use super::bytes::{text, unsigned};
 use super::merge::Merged;
-use super::socket::{self, Address};
+use super::socket;
 use super::symbols::{Symbols, symbols_of};
 use super::table::{Form, Param, Place, abi_of, member_of};
 use super::value::{dynamic, interval, number};
-
-const TCP: u16 = 6;
 
 /// What a register holds that points to memory whose address the capture does not have.
 const PRESENT: u64 = 1;
@@ -119,19 +120,56 @@ impl Draft {
         for (param, value) in early.iter().filter(|one| !result(one)).chain(&late) {
             self.place(param, value);
         }
-        // an empty path or buffer is NULL
+        // an empty path is NULL
         for (param, value) in merged.iter() {
             if let Place::Param(at) = param.place
                 && value.is_empty()
-                && is_memory(param.form)
                 && self.lacks(at)
             {
-                self.set(at, 0);
+                match param.form {
+                    // nothing was moved, or nothing of it was captured
+                    Form::Bytes if self.result().is_some_and(|ret| ret >= 0) => {
+                        self.data(at, Part::None, value);
+                    }
+                    form if is_memory(form) => self.set(at, 0),
+                    _ => {}
+                }
             }
         }
+        self.opened(merged);
         for (at, bytes) in std::mem::take(&mut self.structures) {
             self.memory(at, bytes);
         }
+    }
+
+    /// The file that the call opened, as the kernel had it. Zeros: the writer of the capture did not know it.
+    fn opened(&mut self, merged: &Merged<'_>) {
+        let said = |name: &str| {
+            let is_it = |(param, _): &(&Param, &[u8])| {
+                param.name == name && matches!(param.place, Place::Nowhere)
+            };
+            let (_, value) = merged
+                .iter()
+                .filter(is_it)
+                .find(|(_, value)| !value.is_empty())?;
+            unsigned(value)
+        };
+        let (Some(device), Some(inode)) = (said("dev"), said("ino")) else {
+            return;
+        };
+        let device = u32::try_from(device).unwrap_or(0);
+        if (device, inode) == (0, 0) || self.result().is_none_or(|ret| ret < 0) {
+            return;
+        }
+        // new_encode_dev() of the kernel
+        let (major, minor) = (device >> 8 & 0xfff, device & 0xff | device >> 12 & 0xf_ff00);
+        let file = OpenedFile {
+            inode,
+            device: OpenedFile::device(major, minor),
+            flags: FLAGS_UNKNOWN,
+            ..OpenedFile::default()
+        };
+        self.fact(Fact::File, file.as_bytes());
     }
 
     /// The value that the call returned, if it is known.
@@ -258,6 +296,10 @@ impl Draft {
             (Form::Tuple, _) => self.datagram(at, value),
             (Form::SockAddr, _) => {
                 if let Some(address) = socket::sockaddr(value) {
+                    // what the program said goes before what follows from the connection
+                    let register = self.call.register(self.abi, at.into());
+                    self.attached
+                        .retain(|one| usize::from(one.what) != register);
                     self.memory(at, address.to_sockaddr());
                 }
             }
@@ -380,71 +422,6 @@ impl Draft {
         }
     }
 
-    /// The address of the other side of a message: who it came from, or where it goes.
-    fn other_end(&self, tuple: &[u8]) -> Option<Address> {
-        use driver_api::table::Category;
-        let (source, target) = socket::ends(tuple)?;
-        let came = self.call.category == Category::IoRead;
-        let address = if came { source } else { target };
-        (!address.is_unspecified()).then_some(address)
-    }
-
-    /// A message with an address.
-    fn datagram(&mut self, at: u8, tuple: &[u8]) {
-        if let Some(address) = self.other_end(tuple) {
-            self.memory(at, address.to_sockaddr());
-            self.known_ends(tuple);
-        }
-    }
-
-    /// Both ends of a message's socket, if its own end is known.
-    fn known_ends(&mut self, tuple: &[u8]) {
-        use driver_api::table::Category;
-        let Some((source, target)) = socket::ends(tuple) else {
-            return;
-        };
-        let came = self.call.category == Category::IoRead;
-        let (own, other) = if came {
-            (target, source)
-        } else {
-            (source, target)
-        };
-        if !own.is_unspecified() {
-            self.ends_fact(&own, &other, 0);
-        }
-    }
-
-    /// The ends of a connection. This process is the source of a connection that it makes, and the target of one that it
-    /// accepts.
-    fn tuple(&mut self, value: &[u8]) {
-        use driver_api::table::Returns;
-        let Some((source, target)) = socket::ends(value) else {
-            return;
-        };
-        let accepts = self.call.returns == Returns::Fd;
-        let (own, other) = if accepts {
-            (target, source)
-        } else {
-            (source, target)
-        };
-        // as in Falco's library: what accept(2) returns on an IP socket is a connection of TCP
-        self.ends_fact(&own, &other, if accepts { TCP } else { 0 });
-        let address = self
-            .call
-            .param("addr")
-            .and_then(|(at, _)| u8::try_from(at).ok());
-        if let Some(at) = address.filter(|at| self.lacks(*at)) {
-            self.memory(at, other.to_sockaddr());
-        }
-    }
-
-    fn ends_fact(&mut self, own: &Address, other: &Address, protocol: u16) {
-        if let Some(tuple) = socket::tuple(own, other) {
-            let tuple = Tuple { protocol, ..tuple };
-            self.fact(Fact::Tuple, tuple.as_bytes());
-        }
-    }
-
     /// Adds a fact.
     pub(crate) fn fact(&mut self, fact: Fact, bytes: &[u8]) {
         self.strings.retain(|(known, _)| *known != fact);
@@ -560,8 +537,11 @@ impl Draft {
 /// Whether an empty value says that the pointer is NULL. An empty number says nothing.
 fn is_memory(form: Form) -> bool {
     match form {
-        Form::Text | Form::Bytes | Form::SockAddr | Form::Descriptors => true,
-        Form::Signed
+        Form::Text | Form::Descriptors => true,
+        // an address may be of a family that Falco does not write
+        Form::SockAddr
+        | Form::Bytes
+        | Form::Signed
         | Form::Unsigned
         | Form::Interval
         | Form::Symbols(_)
@@ -581,7 +561,7 @@ pub(crate) fn attach(
     full: u64,
 ) {
     let fits = bytes.len().min(builder.room());
-    let status = if fits < bytes.len() {
+    let status = if fits < bytes.len() || full > bytes.len() as u64 {
         Status::Truncated
     } else {
         Status::Whole

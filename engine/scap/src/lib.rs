@@ -15,7 +15,6 @@
 //! | `life` | exec, fork and exit |
 //! | `process` | which process a thread belongs to |
 //! | `state` | the lists as events that make the same state |
-//! | `containers` | what runtimes answered |
 //! | `capture` | reads all of it, in order |
 //! | `write` | writes one |
 //! | `args` | parameters as Falco's library prints them |
@@ -29,7 +28,6 @@ mod args;
 mod blocks;
 mod bytes;
 mod capture;
-mod containers;
 mod encode;
 mod error;
 mod event;

@@ -310,6 +310,7 @@ fn born(
     vtid: Option<u32>,
 ) {
     if replay.processes.pid(tid).is_some() {
+        says_own_id(replay, raw, tid, vtid);
         return;
     }
     let Some(pid) = an_id(merged, "pid") else {
@@ -364,6 +365,25 @@ fn born(
         time_ns: raw.time_ns,
     };
     writer.exec(who, &ids, &facts);
+    says_own_id(replay, raw, tid, vtid);
+}
+
+/// The child of a process says its id in its own namespace. The maker knows only its own.
+fn says_own_id(replay: &mut ScapReplay, raw: &Raw<'_>, tid: u32, vtid: Option<u32>) {
+    let own = replay.who(raw);
+    let Some(vtid) = vtid.filter(|_| own.tgid == tid) else {
+        return;
+    };
+    let own = Who {
+        flags: Flags::UNSELECTED,
+        ..own
+    };
+    let mut writer = StateWriter {
+        builder: &mut replay.builder,
+        out: &mut replay.ready,
+        time_ns: raw.time_ns,
+    };
+    writer.fork(own, tid, tid, 0, vtid);
 }
 
 /// There is a new thread or process.

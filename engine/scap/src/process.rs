@@ -23,6 +23,8 @@ impl Process {
     pub(crate) fn unknown() -> Self {
         Self {
             ids: Ids {
+                pgid: UNKNOWN,
+                sid: UNKNOWN,
                 loginuid: UNKNOWN,
                 uid: UNKNOWN,
                 euid: UNKNOWN,

@@ -20,6 +20,8 @@ pub(crate) enum Address {
     Inet(SocketAddr),
     /// A path. Empty: none.
     Unix(Vec<u8>),
+    /// A family alone: Falco writes no address of this family, or the program gave none.
+    Family(u8),
 }
 
 impl Address {
@@ -28,12 +30,14 @@ impl Address {
         match self {
             Self::Inet(end) => end.ip().is_unspecified() && end.port() == 0,
             Self::Unix(path) => path.is_empty(),
+            Self::Family(_) => true,
         }
     }
 
     /// As a `struct sockaddr` (ip(7), ipv6(7), unix(7)).
     pub(crate) fn to_sockaddr(&self) -> Vec<u8> {
         match self {
+            Self::Family(family) => u16::from(*family).to_ne_bytes().to_vec(),
             Self::Unix(path) => {
                 let mut bytes = AF_UNIX.to_ne_bytes().to_vec();
                 match path.strip_prefix(b"@") {
@@ -72,11 +76,11 @@ impl Address {
 }
 
 impl Address {
-    /// As Falco writes it: the family in one byte, address, port. None: it is of no family that Falco writes.
-    pub(crate) fn to_falco(&self) -> Option<Vec<u8>> {
+    /// As Falco writes it: the family in one byte, address, port.
+    pub(crate) fn to_falco(&self) -> Vec<u8> {
         let mut out = vec![self.family()];
         self.append(&mut out);
-        Some(out)
+        out
     }
 
     fn family(&self) -> u8 {
@@ -84,6 +88,7 @@ impl Address {
             Self::Unix(_) => AF_UNIX,
             Self::Inet(SocketAddr::V4(_)) => AF_INET,
             Self::Inet(SocketAddr::V6(_)) => AF_INET6,
+            Self::Family(family) => return *family,
         };
         family as u8
     }
@@ -101,6 +106,7 @@ impl Address {
                 }
                 out.extend(end.port().to_le_bytes());
             }
+            Self::Family(_) => {}
         }
     }
 }
@@ -127,6 +133,7 @@ pub(crate) fn falco_ends(own: Option<&Address>, other: &Address, came: bool) -> 
             source.append(&mut out);
             target.append(&mut out);
         }
+        Address::Family(_) => return None,
     }
     Some(out)
 }
@@ -145,17 +152,21 @@ pub(crate) fn falco_poll_list(polled: impl Iterator<Item = (u64, u64)>) -> Vec<u
     out
 }
 
-/// An address as Falco writes it: the family in one byte, address, port.
+/// An address as Falco writes it: the family in one byte, address, port; perhaps the family alone.
 pub(crate) fn sockaddr(value: &[u8]) -> Option<Address> {
     let mut from = Bytes::new(value);
-    let family = u16::from(from.u8()?);
+    let alone = from.u8()?;
+    let family = u16::from(alone);
+    if from.left() == 0 {
+        return Some(Address::Family(alone));
+    }
     match family {
         AF_INET | AF_INET6 => {
             let ip = address(&mut from, family == AF_INET6)?;
             Some(Address::Inet((ip, from.u16()?).into()))
         }
         AF_UNIX => Some(Address::Unix(unix_name(from.take(from.left())?))),
-        _ => None,
+        _ => Some(Address::Family(alone)),
     }
 }
 

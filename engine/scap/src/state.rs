@@ -85,6 +85,7 @@ pub(crate) fn cgroup_text(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() + 16);
     let groups = bytes.split(|&byte| byte == 0).filter(|one| !one.is_empty());
     for (at, group) in groups.enumerate() {
+        let group = group.strip_prefix(b"name=").unwrap_or(group);
         let mut halves = group.splitn(2, |&byte| byte == b'=');
         let (Some(controllers), Some(path)) = (halves.next(), halves.next()) else {
             continue;
@@ -196,8 +197,8 @@ impl StateWriter<'_> {
         };
         let ids = Ids {
             ppid: id(parent).unwrap_or(0),
-            pgid: entry.pgid.and_then(id).unwrap_or(0),
-            sid: entry.sid.and_then(id).unwrap_or(0),
+            pgid: entry.pgid.and_then(id).unwrap_or(UNKNOWN),
+            sid: entry.sid.and_then(id).unwrap_or(UNKNOWN),
             loginuid: entry.loginuid.unwrap_or(UNKNOWN),
             uid: entry.uid,
             euid: entry.uid,

@@ -23,6 +23,12 @@ pub(crate) struct EventType {
 }
 
 impl EventType {
+    /// Whether it says what there is, and not what happens: a container, a user, a group.
+    pub(crate) fn is_about_state(&self) -> bool {
+        matches!(self.what, What::Container)
+            || self.params.iter().any(|param| param.name == "container_id")
+    }
+
     /// A type of events that report nothing.
     fn unused(number: u16) -> Self {
         Self {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use delivery::SpoolError;
+use delivery::{AppendError, SpoolError};
 use driver_api::driver::CaptureError;
 pub(crate) use driver_api::error::Cause;
 use fields::template::TemplateError;
@@ -75,7 +75,7 @@ pub enum LoadError {
     NoSuchRule {
         /// The name.
         rule: String,
-        /// What was probably meant, if anything.
+        /// What was probably meant, or where the names are.
         hint: String,
     },
     /// There is no output of this name.
@@ -83,7 +83,7 @@ pub enum LoadError {
     NoSuchOutput {
         /// The name.
         output: String,
-        /// What was probably meant, if anything.
+        /// What was probably meant, or which outputs there are.
         hint: String,
     },
     /// An output's plugin cannot be opened.
@@ -135,18 +135,24 @@ pub enum RuleFilesError {
     #[error(transparent)]
     File(#[from] PluginError),
     /// Only empty folders are named.
-    #[error("`rules_files` names folders without a rule file (*.yaml)")]
+    #[error("no folder of rules has a rule file (*.yaml, *.yml)")]
     Empty,
 }
 
 /// The output of a rule cannot be compiled.
 #[derive(Debug, thiserror::Error)]
-#[error("rule {rule:?}, output")]
-pub struct RuleOutputError {
-    /// The rule.
-    pub rule: String,
-    /// What is wrong with its output.
-    pub source: TemplateError,
+pub enum RuleOutputError {
+    /// The fault is the rule's.
+    #[error("rule {rule:?}, output")]
+    Rule {
+        /// The rule.
+        rule: String,
+        /// What is wrong with its output.
+        source: TemplateError,
+    },
+    /// The fault is in what the configuration appends.
+    #[error(transparent)]
+    Appended(#[from] AppendError),
 }
 
 /// The web server cannot start.

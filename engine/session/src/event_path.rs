@@ -16,14 +16,14 @@ use plugin_host::Alert;
 use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
 use crate::error::ReloadError;
-use crate::flight::FlightRecorder;
+use crate::flight::{Failures, FlightRecorder};
 use crate::heartbeat;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
 use crate::rule_loader::RuleSet;
 use crate::rule_workers::RuleWorker;
 use crate::session::Shared;
-use crate::telemetry::losses::rules_off;
+use crate::telemetry::losses::{failed_file, rules_off};
 use crate::telemetry::{Telemetry, service};
 use crate::watch::Consumer;
 
@@ -51,6 +51,8 @@ pub(super) struct EventPath {
     control: Arc<Control>,
     /// Keeps the latest events, if an alert can have a file.
     flight: Option<FlightRecorder>,
+    /// Files of alerts that could not be written.
+    failures: Failures,
     /// Events happen now.
     live: bool,
     /// The rules want calls of the heartbeat's kind.
@@ -76,7 +78,9 @@ impl EventPath {
         start_workers(&mut first, &telemetry, &outputs)?;
         telemetry.set_board(Arc::clone(&first.board));
         telemetry.beat();
+        let failures = flight.as_ref().map(FlightRecorder::failures);
         Ok(Self {
+            failures: failures.unwrap_or_default(),
             is_beat_selected: selects_beat(&first),
             now: first,
             inspector,
@@ -162,6 +166,13 @@ impl EventPath {
             .push(rules_off(&self.now.format, plugin, reason));
     }
 
+    /// Says of files that alerts have named that they could not be written.
+    fn report_failed_files(&self) {
+        for failed in self.failures.take() {
+            self.outputs.push(failed_file(&self.now.format, &failed));
+        }
+    }
+
     /// Matches the rules with an event, or with one message of it, and hands alerts on.
     fn judge(&mut self, event: &Event<'_>, seen: &Seen) {
         let now = &mut *self.now;
@@ -230,9 +241,12 @@ impl Consumer for EventPath {
             return Flow::Continue;
         }
         if let Some(flight) = &mut self.flight {
-            flight.event(event, &self.inspector);
+            flight.before(event, &self.inspector);
         }
         let mut seen = self.inspector.update(event);
+        if let Some(flight) = &mut self.flight {
+            flight.event(event, &self.inspector);
+        }
         if event.has(Flags::UNSELECTED) || !self.is_judged(event) {
             return Flow::Continue;
         }
@@ -250,6 +264,7 @@ impl Consumer for EventPath {
         if let Some(flight) = &mut self.flight {
             flight.idle();
         }
+        self.report_failed_files();
         self.now.workers.iter_mut().for_each(RuleWorker::hand_over);
         self.ending.retain(|worker| !worker.is_finished());
         if self.telemetry.exit.load(Relaxed) {
@@ -296,7 +311,7 @@ impl Consumer for EventPath {
                 if let Some(old) = old.take() {
                     old.retire();
                 }
-                match FlightRecorder::start(&next.captures, self.live) {
+                match FlightRecorder::start(&next.captures, self.live, self.failures.clone()) {
                     Ok(flight) => self.flight = flight,
                     Err(error) => tracing::warn!("alerts have no files: {error}"),
                 }
@@ -352,6 +367,7 @@ impl EventPath {
         self.ending.clear();
         // the file that is being written is whole then
         drop(self.flight.take());
+        self.report_failed_files();
         drop(self.monitor.take());
         Finished {
             workers,

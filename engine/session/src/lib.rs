@@ -74,7 +74,7 @@ pub use event_recorder::{EventRecorder, RecordError};
 pub use host_name::host_name;
 pub use output_test::{OutputTest, test_outputs};
 pub use recording_file::{RecordingFile, RecordingFormat};
-pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules};
+pub use rule_files::{executable, plugin_directories, rule_files, trusted_rules, untrusted_rules};
 pub use rule_loader::{LoadConfig, alert_rules, calls_of, events_for, with_state};
 pub use session::{OpenedSession, Session, Summary, check};
 pub use source::{

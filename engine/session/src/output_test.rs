@@ -42,10 +42,14 @@ pub fn test_outputs(config: LoadConfig, names: &[String]) -> Result<Vec<OutputTe
         .iter()
         .find(|name| !all.iter().any(|output| output.name() == *name))
     {
-        let known = all.iter().map(OutputConfig::name);
+        let known: Vec<_> = all.iter().map(OutputConfig::name).collect();
+        let hint = suggest::nearest(unknown, known.iter().copied()).map_or_else(
+            || format!("; there are {}", known.join(", ")),
+            |near| format!("; did you mean `{near}`?"),
+        );
         return Err(LoadError::NoSuchOutput {
             output: unknown.clone(),
-            hint: suggest::did_you_mean(unknown, known),
+            hint,
         }
         .into());
     }

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use driver_api::event::Event;
+use driver_api::event::{Event, Fact, Flags};
+use inspect::containers::ContainerReporter;
 use inspect::{CgroupReader, Inspector};
 use recording::Writer;
 use scap::{Machine, ScapWriter};
@@ -72,6 +73,12 @@ pub struct RecordingFile {
     format: Format,
     /// Says which cgroups the ids in events mean.
     cgroups: Option<CgroupReader>,
+    /// Says what runtimes know about containers. `None`: the format does that itself.
+    containers: Option<ContainerReporter>,
+    /// The state said the users of the host.
+    has_users: bool,
+    /// The time of the last event.
+    last_ns: u64,
 }
 
 #[derive(Debug)]
@@ -104,17 +111,25 @@ impl RecordingFile {
             }
             RecordingFormat::Lanner => {
                 let mut writer = Writer::to(to, state.clock());
-                let mut failed = None;
-                state.synthesize(&mut |event| {
+                let (mut failed, mut last_ns) = (None, 0);
+                let mut write = |event: &Event<'_>| {
                     if let Err(error) = writer.event(event) {
                         failed.get_or_insert(error);
                     }
-                });
+                    last_ns = event.header().time_ns;
+                };
+                state.report_users(&mut write);
+                state.synthesize(&mut write);
                 // the state is in the file before the first event comes
-                match failed {
-                    Some(error) => Err(error),
-                    None => writer.flush().map(|()| Self::of(Format::Lanner(writer))),
+                if let Some(error) = failed {
+                    return Err(error);
                 }
+                let mut file = Self::of(Format::Lanner(writer));
+                file.has_users = state.recorded_users().is_some();
+                file.last_ns = last_ns;
+                file.containers = Some(ContainerReporter::new(state.into_containers()));
+                file.flush()?;
+                Ok(file)
             }
         }
     }
@@ -149,11 +164,14 @@ impl RecordingFile {
         Self {
             format,
             cgroups: None,
+            containers: None,
+            has_users: false,
+            last_ns: 0,
         }
     }
 
     /// Reads the cgroups of the processes of this host that later events are about.
-    pub fn read_cgroups(&mut self) {
+    fn read_cgroups(&mut self) {
         self.cgroups = Some(CgroupReader::new(Path::new("/proc")));
     }
 
@@ -163,14 +181,37 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        // the file says itself what the source of containers knows, and who the users of its state are
+        if event.has(Flags::UNSELECTED) {
+            let says = |fact| event.fact(fact).is_some();
+            let users = || says(Fact::Users) || says(Fact::Groups);
+            if says(Fact::Container) || self.has_users && users() {
+                return Ok(());
+            }
+        }
         let report = self
             .cgroups
             .as_mut()
             .and_then(|cgroups| cgroups.before(event));
-        if let Some(report) = report {
-            self.format.event(&report)?;
+        self.last_ns = event.header().time_ns;
+        for event in report.as_ref().into_iter().chain([event]) {
+            self.format.event(event)?;
+            if let Some(containers) = &mut self.containers {
+                containers.note(event);
+            }
         }
-        self.format.event(event)
+        self.report_containers()
+    }
+
+    /// Writes what runtimes have answered since the last time.
+    fn report_containers(&mut self) -> io::Result<()> {
+        let Some(containers) = self.containers.as_mut().filter(|all| all.has_waiting()) else {
+            return Ok(());
+        };
+        while let Some(event) = containers.next(self.last_ns) {
+            self.format.event(&event)?;
+        }
+        Ok(())
     }
 
     /// The number of events so far.
@@ -197,6 +238,7 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn flush(&mut self) -> io::Result<()> {
+        self.report_containers()?;
         match &mut self.format {
             Format::Lanner(writer) => writer.flush(),
             Format::Scap(writer) => writer.flush(),
@@ -209,6 +251,7 @@ impl RecordingFile {
     ///
     /// The file cannot be written.
     pub fn finish(&mut self) -> io::Result<()> {
+        self.report_containers()?;
         match &mut self.format {
             Format::Lanner(writer) => writer.finish(),
             Format::Scap(writer) => writer.finish(),

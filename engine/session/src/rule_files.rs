@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lanner_plugin::files;
+use lanner_plugin::files::{self, FileError};
 use plugin_host::{PluginError, RuleFile};
 
 use crate::error::RuleFilesError;
@@ -54,24 +54,69 @@ fn executable_without_proc() -> io::Result<PathBuf> {
     std::fs::canonicalize(OsStr::from_bytes(name.to_bytes()))
 }
 
-/// Reads these rule files; without any, the default rules.
+/// Endings of the files of a folder that are rule files.
+const ENDINGS: [&str; 2] = ["yaml", "yml"];
+
+/// Reads rule files and folders of rule files, whoever may write them; without any, the default rules.
 ///
 /// # Errors
 ///
-/// A file cannot be read.
-pub fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, PluginError> {
-    read_rule_files(named, RuleFile::read)
+/// A file cannot be read; or there is no file.
+pub fn rule_files(named: &[PathBuf]) -> Result<Vec<RuleFile>, RuleFilesError> {
+    let paths = expand(named, |folder| files::list_untrusted(folder, &ENDINGS))?;
+    read_rule_files(&paths, RuleFile::read)
 }
 
-fn read_rule_files(
-    named: &[PathBuf],
-    read: impl Fn(&Path) -> Result<RuleFile, PluginError>,
-) -> Result<Vec<RuleFile>, PluginError> {
-    if !named.is_empty() {
-        return named.iter().map(|path| read(path)).collect();
+/// Why a session would refuse these rule files and folders, because other users can write to them: each path with its reason.
+#[must_use]
+pub fn untrusted_rules(named: &[PathBuf]) -> Vec<(PathBuf, RuleFilesError)> {
+    let mut found = Vec::new();
+    let list = |folder: &Path| files::list_untrusted(folder, &ENDINGS);
+    for path in named {
+        if path.is_dir()
+            && let Err(error) = files::list(path, &ENDINGS)
+        {
+            found.push((path.clone(), error.into()));
+        }
     }
-    if Path::new(INSTALLED).exists() {
-        return read(Path::new(INSTALLED)).map(|file| vec![file]);
+    for path in expand(named, list).unwrap_or_default() {
+        if let Err(error) = RuleFile::read_trusted(&path) {
+            found.push((path, error.into()));
+        }
+    }
+    found
+}
+
+/// The files that are named, and those of the folders that are named.
+fn expand(
+    named: &[PathBuf],
+    list: impl Fn(&Path) -> Result<Vec<PathBuf>, FileError>,
+) -> Result<Vec<PathBuf>, RuleFilesError> {
+    let mut paths = Vec::new();
+    for path in named {
+        if path.is_dir() {
+            paths.extend(list(path)?);
+        } else {
+            paths.push(path.clone());
+        }
+    }
+    if paths.is_empty() && !named.is_empty() {
+        return Err(RuleFilesError::Empty);
+    }
+    if paths.is_empty() && Path::new(INSTALLED).exists() {
+        paths.push(PathBuf::from(INSTALLED));
+    }
+    Ok(paths)
+}
+
+/// Reads these files; without any, the default rules.
+fn read_rule_files(
+    paths: &[PathBuf],
+    read: impl Fn(&Path) -> Result<RuleFile, PluginError>,
+) -> Result<Vec<RuleFile>, RuleFilesError> {
+    if !paths.is_empty() {
+        let read: Result<_, _> = paths.iter().map(|path| read(path)).collect();
+        return Ok(read?);
     }
     Ok(vec![RuleFile {
         name: "the default rules".to_owned(),
@@ -93,25 +138,9 @@ pub fn trusted_rules(named: &[PathBuf]) -> Result<Vec<RuleFile>, RuleFilesError>
 pub(crate) fn trusted_rule_files(
     named: &[PathBuf],
 ) -> Result<(Vec<RuleFile>, Vec<PathBuf>), RuleFilesError> {
-    let mut paths = Vec::new();
-    let mut watched = Vec::new();
-    for path in named {
-        watched.push(path.clone());
-        if path.is_dir() {
-            let files = files::list(path, &["yaml", "yml"])?;
-            watched.extend_from_slice(&files);
-            paths.extend(files);
-        } else {
-            paths.push(path.clone());
-        }
-    }
-    if named.is_empty() && Path::new(INSTALLED).exists() {
-        paths.push(PathBuf::from(INSTALLED));
-        watched.push(PathBuf::from(INSTALLED));
-    }
-    if paths.is_empty() && !named.is_empty() {
-        return Err(RuleFilesError::Empty);
-    }
+    let paths = expand(named, |folder| files::list(folder, &ENDINGS))?;
+    let folders = named.iter().filter(|path| path.is_dir());
+    let watched = folders.chain(&paths).cloned().collect();
     let files = read_rule_files(&paths, RuleFile::read_trusted)?;
     Ok((files, watched))
 }

@@ -395,16 +395,17 @@ fn identity(plugin: &Plugin, settings: &str, queue: &QueueSettings) -> String {
 ///
 /// # Errors
 ///
-/// The first enabled rule whose output does not compile.
+/// What is appended does not compile, or else the first enabled rule whose output does not.
 pub fn alert_rules(
     rules: &RuleHost,
     append: &[AppendOutput],
     registry: &FieldRegistry,
 ) -> Result<Vec<AlertRule>, RuleOutputError> {
+    AppendOutput::check(append, registry)?;
     let compile = |rule: &Rule| match AlertRule::compile(rule, append, registry) {
         Ok(compiled) => Ok(compiled),
         Err(_) if !rule.enabled => Ok(AlertRule::new(rule, Template::default())),
-        Err(source) => Err(RuleOutputError {
+        Err(source) => Err(RuleOutputError::Rule {
             rule: rule.name.clone(),
             source,
         }),
@@ -425,7 +426,7 @@ pub(super) fn alerts_of(
     let with_context = |alert: AlertRule| {
         let rule = alert.name.clone();
         let alert = alert.with_context(page::CONTEXT, registry);
-        alert.map_err(|source| RuleOutputError { rule, source })
+        alert.map_err(|source| RuleOutputError::Rule { rule, source })
     };
     alerts.into_iter().map(with_context).collect()
 }
@@ -523,7 +524,10 @@ fn check_names_of_limits(limits: &AlertLimits, rules: &[Rule]) -> Result<(), Loa
     let names = rules.iter().map(|rule| rule.name.as_str());
     Err(LoadError::NoSuchRule {
         rule: unknown.clone(),
-        hint: suggest::did_you_mean(unknown, names),
+        hint: suggest::nearest(unknown, names).map_or_else(
+            || "; `lanner rules list FILE` lists the rules of a file".to_owned(),
+            |near| format!("; did you mean `{near}`?"),
+        ),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::counters::WorkerStatus;
 use crate::error::SessionError;
 use crate::event_path::EventPath;
-use crate::flight::{FlightRecorder, Folder};
+use crate::flight::{Failures, FlightRecorder, Folder};
 use crate::heartbeat::{self, Heartbeat};
 use crate::monitor;
 use crate::page;
@@ -233,8 +233,8 @@ impl OpenedSession {
             let control = Arc::clone(control);
             (shared.outputs).wait_for_room(move || !control.is_asked_to_end());
         }
-        let flight =
-            FlightRecorder::start(&initial.captures, live).map_err(SessionError::Capture)?;
+        let flight = FlightRecorder::start(&initial.captures, live, Failures::default())
+            .map_err(SessionError::Capture)?;
         let mut path = EventPath::new(initial, inspector, shared, reload, monitor, flight, live)?;
         let ended = watch(&mut source, &mut path, control);
         let stats = source.stats();

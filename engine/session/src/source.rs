@@ -105,7 +105,7 @@ pub struct OpenedSource {
 pub struct RecordedHost {
     /// Its clock.
     pub clock: Clock,
-    /// Its users and cgroups. None: the recording does not have them.
+    /// Its users and cgroups. None: the recording does not have them, or has events that say them.
     pub names: Option<Arc<inspect::Recorded>>,
     /// What its runtimes said about containers. None: the recording does not have it.
     pub containers: Option<Arc<dyn ContainerSource>>,
@@ -187,6 +187,7 @@ impl OpenedSource {
                 proc_root: None,
                 containers: host.containers.clone(),
                 recorded: host.names.clone(),
+                elsewhere: true,
                 clock: host.clock,
                 ..inspect::Options::default()
             },
@@ -315,7 +316,7 @@ fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, So
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: None,
-            containers: None,
+            containers: capture.containers(),
         };
         (Box::new(capture), recorded)
     };

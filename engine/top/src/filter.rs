@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fields::{FIELDS, FieldRegistry, Fields, HostNames};
 use inspect::Inspector;
-use look::Condition;
+use look::{Condition, ConditionError};
 use plugin_host::{Plugin, PluginError};
 
 use crate::text::LONGEST;
@@ -41,7 +41,7 @@ impl Compiler {
         }
     }
 
-    fn try_compile(&self, plugin: &Plugin, text: &str) -> Result<Filter, PluginError> {
+    fn try_compile(&self, plugin: &Plugin, text: &str) -> Result<Filter, ConditionError> {
         let registry = FieldRegistry::new(&self.hostname);
         let mut condition = Condition::compile(NAME, text, plugin, &registry)?;
         let names = HostNames::watch(condition.host_names()?);
@@ -64,34 +64,13 @@ pub enum FilterError {
     NoPlugin(Arc<PluginError>),
     /// The rule plugin refuses the condition.
     #[error(transparent)]
-    Refused(#[from] PluginError),
+    Refused(#[from] ConditionError),
 }
 
 impl FilterError {
     /// The reason alone, in lines: the user sees which condition it is about.
     pub(crate) fn reason(&self) -> String {
-        match self {
-            // the excerpt shows the rule that lanner makes of the condition, which the user did not write
-            Self::Refused(PluginError::Failed { reason, .. }) => {
-                let first = reason.trim().lines().next().unwrap_or_default();
-                without_place(first).to_owned()
-            }
-            Self::Refused(_) | Self::NoPlugin(_) => driver_api::error::Chain(self).to_string(),
-        }
-    }
-}
-
-/// A message without `NAME:LINE:COLUMN: ` at its beginning: the place is one in the rule that lanner makes.
-fn without_place(message: &str) -> &str {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let mut parts = message.splitn(4, ':');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(NAME), Some(line), Some(column), Some(rest))
-            if is_number(line) && is_number(column) =>
-        {
-            rest.trim()
-        }
-        _ => message,
+        driver_api::error::Chain(self).to_string()
     }
 }
 
@@ -176,18 +155,6 @@ mod tests {
         assert_eq!(complete("nosuch.fie"), Completion::default());
         assert!(complete("").choices.len() > 100);
         assert_eq!(complete("contai").insert, "ner.");
-    }
-
-    #[test]
-    fn messages_lose_the_place_in_a_rule_that_the_user_did_not_write() {
-        assert_eq!(
-            without_place("filter:1:31: a blank: after `and`"),
-            "a blank: after `and`"
-        );
-        assert_eq!(
-            without_place("fd.name: no such field"),
-            "fd.name: no such field"
-        );
     }
 
     #[test]

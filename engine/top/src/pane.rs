@@ -323,7 +323,11 @@ fn process_row(key: ProcessKey, row: &ProcessRow) -> Row<'_> {
         cells: vec![
             Cell::Id(row.pid),
             Cell::Text(Cow::Borrowed(&row.user)),
-            Cell::Rate(row.count.rate),
+            match row.ended {
+                // not by its colour alone
+                Some(_) if row.count.rate <= 0.0 => Cell::Text("ended".into()),
+                _ => Cell::Rate(row.count.rate),
+            },
             Cell::Number(row.count.events),
             errors(&row.count),
             Cell::Number(row.alerts),

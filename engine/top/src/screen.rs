@@ -21,6 +21,8 @@ static SAVED: [AtomicI32; 3] = [const { AtomicI32::new(-1) }; 3];
 static BEFORE: OnceLock<libc::termios> = OnceLock::new();
 /// lanner draws.
 static DRAWS: AtomicBool = AtomicBool::new(false);
+/// The thread that draws (gettid(2)). 0: none has begun to.
+static DRAWER: AtomicI32 = AtomicI32::new(0);
 /// Everything has to be drawn again.
 static STALE: AtomicBool = AtomicBool::new(false);
 
@@ -73,6 +75,8 @@ impl Screen {
         }
         // SAFETY: it succeeded.
         let _ = BEFORE.set(unsafe { before.assume_init() });
+        // SAFETY: gettid(2) always succeeds.
+        DRAWER.store(unsafe { libc::gettid() }, SeqCst);
         handle_signals();
         give_back_on_panic();
         enter();
@@ -208,6 +212,7 @@ fn handle_signals() {
             handle(signal, give_back_and_end, false);
         }
         handle(libc::SIGTSTP, stop, false);
+        handle(libc::SIGCONT, go_on, false);
     });
 }
 
@@ -253,23 +258,53 @@ extern "C" fn give_back_and_end(signal: i32, info: *mut libc::siginfo_t, _: *mut
     }
 }
 
-/// Stops as a shell's job does, and draws again when it goes on.
+/// Stops as a shell's job does, and draws again when it goes on. The thread that draws does it, whichever thread the kernel
+/// has chosen, so that nothing is drawn after the terminal was given back.
 extern "C" fn stop(signal: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
-    let drew = DRAWS.load(SeqCst);
-    leave();
-    let Some(before) = before(signal) else { return };
+    let drawer = DRAWER.load(SeqCst);
     // SAFETY: as in `handle`; errno belongs to the interrupted code, and is restored.
     unsafe {
         let errno = *libc::__errno_location();
-        let mut ours: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::from_ref(before), &raw mut ours);
-        libc::kill(libc::getpid(), signal);
-        libc::sigaction(signal, &raw const ours, std::ptr::null_mut());
-        if drew {
-            enter();
+        let elsewhere = drawer != 0
+            && drawer != libc::gettid()
+            && libc::syscall(libc::SYS_tgkill, libc::getpid(), drawer, signal) == 0;
+        if !elsewhere {
+            stop_here(signal);
         }
         *libc::__errno_location() = errno;
     }
+}
+
+/// # Safety
+///
+/// Only for the handler of this signal. It changes errno.
+unsafe fn stop_here(signal: i32) {
+    let drew = DRAWS.load(SeqCst);
+    leave();
+    if let Some(before) = before(signal) {
+        // SAFETY: as in `handle`. The signal is for this thread: another one could take it only after this one has taken the
+        // screen again.
+        unsafe {
+            let mut ours: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, std::ptr::from_ref(before), &raw mut ours);
+            libc::raise(signal);
+            libc::sigaction(signal, &raw const ours, std::ptr::null_mut());
+        }
+    }
+    if drew {
+        enter();
+    }
+}
+
+/// Takes the screen again after a stop without notice (SIGSTOP): a shell has drawn there, and has set the terminal's modes.
+extern "C" fn go_on(_: i32, _: *mut libc::siginfo_t, _: *mut libc::c_void) {
+    // SAFETY: errno belongs to the interrupted code, and is restored.
+    let errno = unsafe { *libc::__errno_location() };
+    if DRAWS.load(SeqCst) {
+        enter();
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
 }
 
 /// Stops lanner and the command, as ^Z does where the terminal makes signals.

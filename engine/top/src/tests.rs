@@ -204,6 +204,26 @@ fn without_colours_nothing_has_one() {
 }
 
 #[test]
+fn a_process_that_has_ended_says_so_without_colours() {
+    let watcher = watched(&[
+        Ev::call(11, "getpid", &[], 1),
+        Ev::exit(11, 11),
+        // the state forgets a process when the next event comes
+        Ev::call(10, "getpid", &[], 1),
+    ]);
+    let mut model = watcher.shared.model().clone();
+    // without events, the rate is 0
+    model.tick(1.0);
+    let shown = screen(&mut app(), &model, 80, 24);
+    let rate = |pid: &str| words(&shown[4..], pid)[1].to_owned();
+    assert_eq!(
+        (rate("10").as_str(), rate("11").as_str()),
+        ("0", "ended"),
+        "{shown:?}"
+    );
+}
+
+#[test]
 fn text_of_programs_cannot_reach_the_terminal() {
     let name = "/tmp/\x1b[2J\u{202e}\u{4e2d}\u{301}\r\n\x07x";
     let hostile = [

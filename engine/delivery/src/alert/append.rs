@@ -53,6 +53,18 @@ pub enum ExtraField {
     Text(BTreeMap<String, String>),
 }
 
+/// What is appended cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[error("append_output[{entry}].{key}")]
+pub struct AppendError {
+    /// The entry, from 0.
+    pub entry: usize,
+    /// Its key.
+    pub key: String,
+    /// What is wrong with the template or the field.
+    pub source: TemplateError,
+}
+
 /// An extra field, ready to be filled in.
 #[derive(Debug, Clone)]
 pub(super) struct Extra {
@@ -60,6 +72,34 @@ pub(super) struct Extra {
     template: Template,
     /// The value has its field's type, rather than being a text.
     typed: bool,
+}
+
+impl AppendOutput {
+    /// Compiles what the entries append, whether or not there are rules that they fit.
+    ///
+    /// # Errors
+    ///
+    /// The first field or template that cannot be used.
+    pub fn check(entries: &[Self], fields: &FieldRegistry) -> Result<(), AppendError> {
+        for (entry, append) in entries.iter().enumerate() {
+            let fault = |key: &str, source| AppendError {
+                entry,
+                key: key.to_owned(),
+                source,
+            };
+            Template::compile(&append.extra_output, fields)
+                .map_err(|source| fault("extra_output", source))?;
+            for (at, field) in append.extra_fields.iter().enumerate() {
+                Extra::of(field, fields)
+                    .map_err(|source| fault(&format!("extra_fields[{at}]"), source))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn suggested(&self) -> &'static str {
+        if self.suggested_output { SUGGESTED } else { "" }
+    }
 }
 
 impl RuleMatch {
@@ -73,6 +113,22 @@ impl RuleMatch {
 }
 
 impl Extra {
+    fn of(field: &ExtraField, fields: &FieldRegistry) -> Result<Vec<Self>, TemplateError> {
+        match field {
+            ExtraField::Field(name) => Ok(vec![Self::of_field(name, fields)?]),
+            ExtraField::Text(texts) => texts
+                .iter()
+                .map(|(name, text)| {
+                    Ok(Self {
+                        name: name.clone(),
+                        template: Template::compile(text, fields)?,
+                        typed: false,
+                    })
+                })
+                .collect(),
+        }
+    }
+
     pub(super) fn of_field(name: &str, fields: &FieldRegistry) -> Result<Self, TemplateError> {
         let written = name.strip_prefix('%').unwrap_or(name);
         let template = Template::compile(&format!("%{written}"), fields)?;
@@ -123,30 +179,14 @@ impl AlertRule {
         let mut output = rule.output.clone();
         let mut extra = Vec::new();
         for append in append.iter().filter(|append| append.matches.fits(rule)) {
-            let suggested = if append.suggested_output {
-                SUGGESTED
-            } else {
-                ""
-            };
-            for text in [&*append.extra_output, suggested] {
+            for text in [&*append.extra_output, append.suggested()] {
                 if !text.is_empty() {
                     output.push(' ');
                     output.push_str(text);
                 }
             }
             for field in &append.extra_fields {
-                match field {
-                    ExtraField::Field(name) => extra.push(Extra::of_field(name, fields)?),
-                    ExtraField::Text(texts) => {
-                        for (name, text) in texts {
-                            extra.push(Extra {
-                                name: name.clone(),
-                                template: Template::compile(text, fields)?,
-                                typed: false,
-                            });
-                        }
-                    }
-                }
+                extra.extend(Extra::of(field, fields)?);
             }
         }
         let mut compiled = Self::new(rule, Template::compile(&output, fields)?);

@@ -19,6 +19,11 @@ fn without_secrets(value: Json) -> Json {
     }
 }
 
+/// An error message may have lines and control characters; an alert's text has none.
+fn in_one_line(text: &str) -> String {
+    text.replace(|c: char| c.is_control(), " ")
+}
+
 impl AlertFormat {
     /// Makes an alert that no event is behind. It shows no secrets.
     #[must_use]
@@ -48,17 +53,15 @@ impl AlertFormat {
         let shown: Vec<String> = object
             .iter()
             .map(|(name, value)| match value {
-                Json::String(value) => format!("{name}={value}"),
+                Json::String(value) => format!("{name}={}", in_one_line(value)),
                 value => format!("{name}={value}"),
             })
             .collect();
-        // one line, whatever an error message holds
-        let message = message.replace(|c: char| c.is_control(), " ");
-        text.push_str(&format!(
-            ": {} {message} ({})",
-            priority.name(),
-            shown.join(" ")
-        ));
+        let message = in_one_line(message);
+        text.push_str(&format!(": {} {message}", priority.name()));
+        if !shown.is_empty() {
+            text.push_str(&format!(" ({})", shown.join(" ")));
+        }
         let mut iso_time = String::new();
         time::iso8601(&mut iso_time, time_ns, "Z");
         let mut whole = Map::new();
@@ -92,6 +95,26 @@ impl AlertFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_text_is_one_line_and_ends_with_the_fields_if_there_are_any() {
+        let format = AlertFormat::new("box");
+        let alert = |fields| format.internal(0, "A rule", Priority::Notice, "one\ntwo", fields);
+        let reason = OwnedValue::String(b"a.yaml:7:1: no YAML\n 7 | x: [\n".to_vec());
+        let reason = alert(vec![("reason".to_owned(), reason)]);
+        assert!(
+            (reason.text).ends_with(": Notice one two (reason=a.yaml:7:1: no YAML  7 | x: [ )"),
+            "{}",
+            reason.text
+        );
+        // JSON can hold the lines
+        assert!(
+            reason.json.contains(r"no YAML\n 7 | x: [\n"),
+            "{}",
+            reason.json
+        );
+        assert!(alert(Vec::new()).text.ends_with(": Notice one two"));
+    }
 
     #[test]
     fn it_has_falcos_shape() {

@@ -16,7 +16,7 @@ use fields::{FieldId, FieldRegistry, View, time, without_invalid};
 use plugin_host::{Alert, FieldSource, OwnedValue, Priority, Rule, Value};
 
 use append::Extra;
-pub use append::{AppendOutput, ExtraField, RuleMatch};
+pub use append::{AppendError, AppendOutput, ExtraField, RuleMatch};
 pub use kept::Kept;
 pub use late::LateAlerts;
 

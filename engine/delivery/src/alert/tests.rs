@@ -111,10 +111,35 @@ fn appended(settings: &str) -> Result<Alert, String> {
         output: "%proc.pid".to_owned(),
         enabled: true,
     };
+    AppendOutput::check(&append, &registry)
+        .map_err(|error| format!("{error}: {}", error.source))?;
     let rule = AlertRule::compile(&rule, &append, &registry).map_err(|error| error.to_string())?;
     let mut format = AlertFormat::new("box");
     format.static_fields = BTreeMap::from([("site".to_owned(), "north".to_owned())]);
     Ok(made_of(&format, &rule, &registry))
+}
+
+#[test]
+fn a_fault_in_what_is_appended_is_not_called_the_rules() {
+    for (settings, expected) in [
+        (
+            "- {}\n- {extra_output: '%proc.nme'}",
+            "append_output[1].extra_output: output template, at byte 0: ",
+        ),
+        (
+            "- {extra_fields: [evt.failed, proc.nme]}",
+            "append_output[0].extra_fields[1]: output template, at byte 0: ",
+        ),
+        // of a rule that does not exist, too
+        (
+            "- {match: {rule: other}, extra_fields: [{who: 'x %proc.nme'}]}",
+            "append_output[0].extra_fields[0]: output template, at byte 2: ",
+        ),
+    ] {
+        let error = appended(settings).unwrap_err();
+        assert!(error.starts_with(expected), "{error}");
+        assert!(error.contains("did you mean `proc.name`?"), "{error}");
+    }
 }
 
 #[test]

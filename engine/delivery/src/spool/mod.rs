@@ -15,7 +15,6 @@ mod record;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,7 +23,7 @@ use redb::{
     Database, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction,
 };
 
-use plugin_host::Alert;
+use plugin_host::{Alert, files};
 
 use super::settings::SpoolSettings;
 use file::SpoolFile;
@@ -211,20 +210,15 @@ impl Spool {
         self.store = None;
         let path = &self.settings.path;
         let mut opened = SpoolFile::open(path, self.settings.fsync);
-        // a folder is made only where no other user can change the way to it
         if opened
             .as_ref()
             .is_err_and(|error| error.kind() == ErrorKind::NotFound)
             && let Some(folder) = path.parent()
         {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|source| SpoolError::Folder {
-                    path: folder.to_owned(),
-                    source,
-                })?;
+            files::make_folder(folder, 0o700).map_err(|source| SpoolError::Folder {
+                path: folder.to_owned(),
+                source,
+            })?;
             opened = SpoolFile::open(path, self.settings.fsync);
         }
         let file = opened.map_err(|source| SpoolError::Open {

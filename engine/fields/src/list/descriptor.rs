@@ -339,7 +339,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fs.realpath.name",
         Text,
-        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12), and behind the links of /proc to the process's descriptors, working directory and root; of an opened file, the path that the kernel opened. Except there, another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made on a file system of another host or process.",
+        "`fs.path.name` behind the symbolic links in its directories, as lanner finds it in the kernel's cache of names after the call (Linux 5.12), and behind the links of /proc to the descriptors, working directories and roots of processes; of an opened file, the path that the kernel opened. Except there, another process can have changed the links by then. It has no value if that cache does not tell, as for links that were just made on a file system of another host or process.",
         |v, _| real(v, Which::Name),
     ),
     F::new(

@@ -160,7 +160,7 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new("evt.is_io", Bool, "The call reads or writes.", |v, _| evt::is_io(v)),
     F::new("evt.is_io_read", Bool, "The call reads.", |v, _| evt::is_io_of(v, false)),
     F::new("evt.is_io_write", Bool, "The call writes.", |v, _| evt::is_io_of(v, true)),
-    F::new("evt.io_dir", Text, "`r` for calls that read, `w` for those that write.", |v, _| evt::io_direction(v)),
+    F::new("evt.io_dir", Text, "`read` for calls that read, `write` for those that write.", |v, _| evt::io_direction(v)),
     F::new("evt.is_wait", Bool, "The call waits: poll, select, nanosleep, ...", |v, _| evt::is_wait(v)),
     F::new("evt.is_syslog", Bool, "Something was written to the system's log (/dev/log).", |v, _| evt::is_syslog(v)),
     F::new("evt.count", U64, "Always 1: how many events this is.", |_, _| Value::U64(1)),

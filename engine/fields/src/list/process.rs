@@ -95,7 +95,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
     F::new("proc.pvpid", I64, "Id of the parent in its own pid namespace.", |v, _| {
         proc::number(v.parent().and_then(|process| process.vpid))
     }),
-    F::new("proc.sid", I64, "Id of the session.", |v, _| proc::number(v.known().map(|p| p.sid))),
+    F::new("proc.sid", I64, "Id of the session.", |v, _| proc::number(proc::group(v, |p| p.sid))),
     F::new("proc.sname", Text, "Name of the session's leader.", |v, _| {
         proc::of_leader(v, |p| p.sid, proc::name)
     }),
@@ -106,10 +106,10 @@ pub(super) const PROCESS: &[FieldDef] = &[
         proc::of_leader(v, |p| p.sid, proc::exe_path)
     }),
     F::new("proc.is_sid_leader", Bool, "The process leads its session.", |v, _| {
-        v.known().map_or(Value::None, |p| Value::Bool(p.sid == p.pid))
+        proc::leads(v, |p| p.sid)
     }),
     F::new("proc.pgid", I64, "Id of the process group.", |v, _| {
-        proc::number(v.known().map(|p| p.pgid))
+        proc::number(proc::group(v, |p| p.pgid))
     }),
     F::new("proc.pgid.name", Text, "Name of the process group's leader.", |v, _| {
         proc::of_leader(v, |p| p.pgid, proc::name)
@@ -121,7 +121,7 @@ pub(super) const PROCESS: &[FieldDef] = &[
         proc::of_leader(v, |p| p.pgid, proc::exe_path)
     }),
     F::new("proc.is_pgid_leader", Bool, "The process leads its process group.", |v, _| {
-        v.known().map_or(Value::None, |p| Value::Bool(p.pgid == p.pid))
+        proc::leads(v, |p| p.pgid)
     }),
     F::new("proc.duration", U64, "Nanoseconds since the process began.", |v, _| {
         proc::of_process(v, proc::age)

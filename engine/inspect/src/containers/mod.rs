@@ -5,21 +5,30 @@
 //! |---|---|
 //! | `cgroup` | runtimes and ids, from the names of cgroups |
 //! | `model` | what is known of a container |
+//! | `json` | what a runtime says as JSON |
+//! | `answers` | what a file of events says about containers |
+//! | `report` | events of recordings that say it |
 //!
 //! The source is asked when the first process appears in the container's cgroup. The runtime's own processes appear
 //! there first, some tens of milliseconds before the container's program starts. So the answer usually arrives before
 //! the first event of that program. An alert that comes earlier waits for the answer outside the event path
 //! (`delivery::alert`).
 
+mod answers;
 mod cgroup;
+mod json;
 mod model;
+mod report;
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use super::users::Users;
 
+pub use answers::RecordedAnswers;
+pub use json::Unsaid;
 pub use model::{Container, Image, Metadata, Mount, Pod, Runtime, short};
+pub use report::ContainerReporter;
 
 /// A source of what runtimes say about containers. The crate `containers` implements it.
 pub trait ContainerSource: std::fmt::Debug + Send + Sync {

@@ -1,15 +1,19 @@
 //! Links that this process makes, and follows as if a watched process had named them.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::sync::mpsc;
+use std::time::Duration;
 
 use driver_api::event::Ids;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use tempfile::TempDir;
-use test_support::skipped;
+use test_support::{lacking, skipped};
 
+use super::proc_links::{To, magic_link};
 use super::*;
 use crate::testing::{Ev, feed};
 use crate::{Clock, Options};
@@ -48,7 +52,7 @@ impl Stage {
         // the names are in the cache once they have been looked up
         let _ = std::fs::metadata(&file);
         if stage.find(&file, false).is_none() {
-            println!("skipped: the kernel does not answer from its cache of names");
+            lacking("openat2(2) with RESOLVE_CACHED");
             return None;
         }
         Some(stage)
@@ -202,10 +206,122 @@ fn links_in_the_directories_are_followed() {
     assert_eq!(find("link/last", true), real("file"));
     assert_eq!(find("link/../link/file", false), real("file"));
     assert_eq!(find("absent/file", false), None);
-    assert_eq!(stage.find(Path::new("/proc/self/exe"), true), None);
+    let exe = std::env::current_exe().unwrap();
+    assert_eq!(
+        stage.find(Path::new("/proc/self/exe"), true),
+        Some(exe.display().to_string())
+    );
     // this process's own descriptor
     let fd = stage.real.as_raw_fd();
     let through = |pid: &str| PathBuf::from(format!("/proc/{pid}/fd/{fd}/file"));
     assert_eq!(stage.find(&through("self"), false), real("file"));
-    assert_eq!(stage.find(&through("1"), false), None);
+    assert_eq!(stage.find(&through("999999999"), false), None);
+}
+
+#[test]
+fn links_to_what_other_processes_have_are_followed() {
+    let Some(stage) = Stage::new(tempfile::tempdir().unwrap()) else {
+        return;
+    };
+    // the state does not know this process
+    let other = Command::new("sleep")
+        .arg("60")
+        .current_dir(stage.at.join("real"))
+        .stdin(stage.real.try_clone().unwrap())
+        .spawn()
+        .map(Other)
+        .unwrap();
+    let pid = other.0.id();
+    let find = |path: &str, follows| {
+        // the names are in the cache once they have been looked up
+        let _ = std::fs::metadata(path);
+        stage.find(Path::new(path), follows)
+    };
+    let at = stage.at.display();
+    for through in [
+        format!("/proc/{pid}/cwd"),
+        format!("/proc/{pid}/fd/0"),
+        format!("/proc/{pid}/task/{pid}/cwd"),
+        format!("/proc/{pid}/root{at}/real"),
+        format!("/proc/self/root/proc/{pid}/cwd"),
+        format!("/proc/{pid}/cwd/../real"),
+    ] {
+        let found = find(&format!("{through}/new"), false);
+        assert_eq!(found, stage.real("new"), "{through}");
+        let found = find(&format!("{through}/file"), true);
+        assert_eq!(found, stage.real("file"), "{through}");
+    }
+    let link = stage.at.join("link");
+    std::os::unix::fs::symlink(format!("/proc/{pid}/cwd"), &link).unwrap();
+    let found = find(&link.join("new").display().to_string(), false);
+    assert_eq!(found, stage.real("new"));
+    // what the link itself is called
+    assert_eq!(find(&format!("/proc/{pid}/cwd"), false), None);
+}
+
+/// A child that ends with the test.
+struct Other(Child);
+
+impl Drop for Other {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Gives this thread a mount namespace in which /proc is a file system of a program that never answers. None: that is not
+/// possible here.
+fn proc_that_never_answers() -> Option<File> {
+    let fuse = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/fuse")
+        .ok()?;
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+        fuse.as_raw_fd()
+    );
+    let options = CString::new(options).ok()?;
+    let (none, private) = (std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE);
+    let (name, proc, kind) = (c"x".as_ptr(), c"/proc".as_ptr(), c"fuse".as_ptr());
+    // SAFETY: the calls take numbers and C strings, which outlive them.
+    let mounted = unsafe {
+        libc::unshare(libc::CLONE_NEWNS) == 0
+            && libc::mount(none, c"/".as_ptr(), none, private, none.cast()) == 0
+            && libc::mount(name, proc, kind, 0, options.as_ptr().cast()) == 0
+    };
+    mounted.then_some(fuse)
+}
+
+#[test]
+fn a_proc_of_a_program_that_never_answers_holds_nobody_up() {
+    let Some(stage) = Stage::new(tempfile::tempdir().unwrap()) else {
+        return;
+    };
+    let (says, ready) = mpsc::channel();
+    let (done, end) = mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let fuse = proc_that_never_answers();
+        // SAFETY: gettid(2) always succeeds.
+        let tid = unsafe { libc::gettid() };
+        says.send(fuse.is_some().then_some(tid)).unwrap();
+        // a reader that waits is let go when the file system ends with its program
+        let held_up = end.recv_timeout(Duration::from_mins(1)).is_err();
+        drop(fuse);
+        held_up
+    });
+    if let Some(tid) = ready.recv().unwrap() {
+        let tid = tid.unsigned_abs();
+        let process = stage.inspector.process_by_pid(std::process::id()).unwrap();
+        for path in ["/proc/self/cwd/x", "/proc/1/root/x", "/proc/self/fd/0"] {
+            let mut out = Vec::new();
+            let inspector = &stage.inspector;
+            let found = inspector.real_path(process, tid, path.as_bytes(), true, &mut out);
+            assert!(!found, "{path}");
+        }
+    } else {
+        skipped("a FUSE file system cannot be mounted");
+    }
+    let _ = done.send(());
+    assert!(!thread.join().unwrap());
 }

@@ -6,13 +6,12 @@ use std::io::{self, Write as _};
 use std::process::{Command, ExitCode};
 
 use super::super::{Failure, print};
-use super::receiver::other_host;
 use super::{child, myself};
 use command_line::PluginCheckArgs;
 
 use fields::FieldRegistry;
 use fields::template::Template;
-use plugin_host::check::{self, HostFields, Request, Verdict};
+use plugin_host::check::{self, HostFields, Request, Verdict, other_host};
 use plugin_host::{FieldResolver, ResolvedField, RuleFile, UnknownName};
 
 /// lanner's own fields.

@@ -4,7 +4,6 @@ mod check;
 mod child;
 mod list;
 mod new;
-mod receiver;
 
 use std::io;
 use std::path::PathBuf;

@@ -54,7 +54,13 @@ pub(super) fn new(args: &PluginNewArgs) -> Result<ExitCode, Failure> {
 
 fn write(folder: &Path, name: &str, example: &Example, sdk: &str) -> io::Result<()> {
     // fails if there is such a folder: it may hold someone's work
-    fs::create_dir(folder)?;
+    fs::create_dir(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::Error::new(
+            error.kind(),
+            "it is there already; take another NAME, or another folder with --in",
+        ),
+        _ => error,
+    })?;
     fs::create_dir(folder.join("src"))?;
     let file = |path: &str, text: &str| fs::write(folder.join(path), text);
     let manifest = example

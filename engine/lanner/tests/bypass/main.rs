@@ -83,8 +83,11 @@ fn go(mode: usize) {
 
 /// Whether the kernel of this machine lacks the file that a way needs.
 fn is_known_to_be_lacking(way: &str) -> bool {
-    // only a kernel with modules has it
-    const NEEDS: [(&str, &str); 1] = [("module-loader", "/proc/sys/kernel/modprobe")];
+    // only a kernel with modules has the first, and only one with CONFIG_MAGIC_SYSRQ the second
+    const NEEDS: [(&str, &str); 2] = [
+        ("module-loader", "/proc/sys/kernel/modprobe"),
+        ("all-killed", "/proc/sysrq-trigger"),
+    ];
     let mut needs = NEEDS.iter().filter(|(needy, _)| *needy == way);
     needs.any(|(_, file)| !Path::new(file).exists())
 }

@@ -1,12 +1,25 @@
 //! Plugins that end the process that they are in, or hang while they are loaded: each is named.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use test_support::wait_until;
 
 use crate::session::{BIN, Folder};
 use crate::stage::{Gate, compile};
+
+/// A configuration with one rule, whose alerts go to the gate.
+fn config(folder: &Folder, gate: &Gate) -> PathBuf {
+    let rules = folder.rule("A", "");
+    folder.put(
+        "lanner.yaml",
+        &format!(
+            "rules_files: [{}]\noutputs:\n- {{plugin: output-gate, settings: {{folder: {}}}}}\n",
+            rules.display(),
+            gate.0.display()
+        ),
+    )
+}
 
 #[test]
 fn a_plugin_that_crashes_or_exits_is_named() {
@@ -15,6 +28,9 @@ fn a_plugin_that_crashes_or_exits_is_named() {
         ("aborts", "crashed lanner: SIGABRT in a call of it"),
         ("thread-crashes", "crashed lanner: SIGSEGV in its code"),
         ("exits", "called exit, which ends lanner"),
+        ("quick-exits", "called quick_exit, which ends lanner"),
+        ("leaves", "called _exit, which ends lanner"),
+        ("thread-leaves", "called _exit, which ends lanner"),
         (
             "thread-ends",
             "crashed lanner: SIGABRT in a call of it (abort or pthread_exit)",
@@ -22,15 +38,7 @@ fn a_plugin_that_crashes_or_exits_is_named() {
     ] {
         let folder = Folder::new();
         let gate = Gate::new(&folder.path("gate"));
-        let rules = folder.rule("A", "");
-        let config = folder.put(
-            "lanner.yaml",
-            &format!(
-                "rules_files: [{}]\noutputs:\n- {{plugin: output-gate, settings: {{folder: {}}}}}\n",
-                rules.display(),
-                gate.0.display()
-            ),
-        );
+        let config = config(&folder, &gate);
         let lanner = folder.lanner("ptrace", &config, "0.01");
         wait_until(&format!("alerts come {:?}", lanner.err), || {
             lanner.alerts("Notice A ") > 0
@@ -38,8 +46,32 @@ fn a_plugin_that_crashes_or_exits_is_named() {
         gate.set(way);
         lanner.wait_for(&format!("plugin `output-gate` {expected}"));
         folder.stop();
-        lanner.end();
+        let (_, err, status) = lanner.end_with_status();
+        assert!(!status.success(), "{way}: {err:?}");
+        if expected.starts_with("called") {
+            assert_eq!(status.code(), Some(1), "{way}: {err:?}");
+        }
     }
+}
+
+#[test]
+fn processes_that_a_plugin_starts_end_as_they_like() {
+    let folder = Folder::new();
+    let gate = Gate::new(&folder.path("gate"));
+    let config = config(&folder, &gate);
+    gate.set("forks");
+    let lanner = folder.lanner("ptrace", &config, "0.01");
+    let (forks, out) = (gate.0.join("forks"), gate.0.join("out"));
+    wait_until(&format!("it has forked {:?}", lanner.err), || {
+        !forks.exists() && out.exists()
+    });
+    folder.stop();
+    let (_, err, status) = lanner.end_with_status();
+    assert!(status.success(), "{err:?}");
+    assert!(
+        !err.iter().any(|line| line.contains("ends lanner")),
+        "{err:?}"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef GATE_MAJOR
@@ -15,7 +16,8 @@
 /* Files in one folder: `out` is written; while `away` exists it asks to be tried again, while `hangs`
  * exists it does not return, while `gives-up` exists it gives up, while `panics` exists it says that it panicked, while
  * `lies` exists it has delivered more than it got, for a reason that leads nowhere; while `slow` exists it takes 20 ms
- * for each alert; if `crashes`, `aborts`, `exits`, `thread-crashes` or `thread-ends` exists it does that; while `idles`
+ * for each alert; if `crashes`, `aborts`, `exits`, `quick-exits`, `leaves`, `thread-leaves`, `thread-crashes` or
+ * `thread-ends` exists it does that; if `forks` exists, a process that it starts leaves in each of these ways; while `idles`
  * exists it says that a part is done, and nothing is; while `refuses` exists it
  * refuses alerts whose text ends in 7. `open-hangs` and `flush-hangs` do what they say. Each `reopen` leaves a line in
  * `reopened`. */
@@ -98,9 +100,43 @@ static void *crash(void *unused)
 	return unused;
 }
 
+static void *leave(void *unused)
+{
+	_exit(0);
+	return unused;
+}
+
+/* Children of a plugin may end as they like. */
+static void fork_and_leave(struct gate *gate)
+{
+	int status;
+	for (int way = 0; way < 4; way++) {
+		pid_t child = fork();
+		if (child == 0 && way == 0)
+			exit(7);
+		if (child == 0 && way == 1)
+			quick_exit(7);
+		if (child == 0 && way == 2)
+			_Exit(7);
+		if (child == 0)
+			_exit(7);
+		if (waitpid(child, &status, 0) != child || !WIFEXITED(status) || WEXITSTATUS(status) != 7)
+			abort();
+	}
+	unlinkat(gate->folder, "forks", 0);
+}
+
 static void misbehave(struct gate *gate)
 {
 	pthread_t thread;
+	if (there(gate, "quick-exits"))
+		quick_exit(0);
+	if (there(gate, "leaves"))
+		leave(NULL);
+	if (there(gate, "thread-leaves") && pthread_create(&thread, NULL, leave, NULL) == 0)
+		pthread_join(thread, NULL);
+	if (there(gate, "forks"))
+		fork_and_leave(gate);
 	if (there(gate, "crashes"))
 		crash(NULL);
 	if (there(gate, "aborts"))

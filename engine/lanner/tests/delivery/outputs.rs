@@ -3,13 +3,14 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use test_support::peers::{
     Authority, Client, Journald, NatsServer, Receiver, Rsyslogd, current_python, python,
 };
-use test_support::{skipped, wait_until};
+use test_support::{skipped, wait_for, wait_until};
 
 use crate::session::{Folder, Lanner};
 
@@ -103,10 +104,19 @@ fn on_demand(folder: &Folder, driver: &str, config: &Path) -> (Lanner, fs::File)
         text(&orders),
     ];
     let options = ["--driver", driver, "-c", text(config)];
-    let lanner = Lanner::start(&[&options[..], &command].concat());
-    let pipe = fs::OpenOptions::new().write(true).open(&orders);
+    let mut lanner = Lanner::start(&[&options[..], &command].concat());
+    let pipe = wait_for("the command's reading", || {
+        let ended = lanner.child.try_wait().expect("its status");
+        assert!(ended.is_none(), "{ended:?} {:?}", lanner.err);
+        // opening it must not wait: if lanner cannot start, no one will read
+        let opened = fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&orders);
+        opened.ok()
+    });
     lanner.wait_for(&format!("driver {driver}"));
-    (lanner, pipe.expect("the command reads"))
+    (lanner, pipe)
 }
 
 fn order(pipe: &mut fs::File, files: u64) {

@@ -3,7 +3,7 @@
 use std::fs;
 use test_support::wait_until;
 
-use crate::session::{Folder, get};
+use crate::session::{Folder, Lanner, get};
 use crate::stage::Gate;
 
 #[test]
@@ -189,4 +189,76 @@ fn clients_that_are_slow_keep_no_one_from_asking_for_health() {
     drop(slow);
     folder.stop();
     lanner.end();
+}
+
+/// Processes that make more calls than lanner can look at.
+struct Load(Vec<std::process::Child>);
+
+impl Load {
+    fn start() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let dd = |_| {
+            std::process::Command::new("dd")
+                .args(["if=/dev/zero", "of=/dev/null", "bs=1"])
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .expect("dd")
+        };
+        Self((0..=cpus).map(dd).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn under_overload_health_is_answered_and_a_signal_ends_lanner() {
+    for driver in ["ebpf-core", "ebpf-legacy"] {
+        if !test_support::is_root() {
+            return test_support::skipped("only root can capture the whole host");
+        }
+        let folder = Folder::new();
+        let rules = folder.put(
+            "rules.yaml",
+            "- rule: A\n  desc: d\n  condition: evt.type in (read, write) and proc.name = nosuch\n  output: o\n  \
+             priority: INFO\n",
+        );
+        let socket = folder.path("web");
+        let config = folder.put(
+            "lanner.yaml",
+            &format!(
+                "rules_files: [{}]\nwebserver: {{enabled: true, unix_socket: {}}}\n",
+                rules.display(),
+                socket.display(),
+            ),
+        );
+        let config = config.to_str().expect("a text");
+        let load = Load::start();
+        let mut lanner = Lanner::start(&["--driver", driver, "--buffer", "64K", "-c", config]);
+        wait_until(&format!("events are lost {:?}", lanner.err), || {
+            let page = get(&socket, "/metrics").map_or(String::new(), |(_, page)| page);
+            let lost = page.lines().find_map(|line| {
+                let lost = line.strip_prefix("falcosecurity_scap_n_drops_total")?;
+                lost.rsplit(' ').next()?.parse::<f64>().ok()
+            });
+            lost.is_some_and(|lost| lost > 1000.0)
+        });
+        for _ in 0..20 {
+            let (status, body) = get(&socket, "/healthz").expect("an answer");
+            assert!(status.contains("200"), "{driver}: {status} {body}");
+        }
+        lanner.signal(nix::sys::signal::Signal::SIGTERM);
+        wait_until(&format!("it ends {:?}", lanner.err), || {
+            lanner.child.try_wait().expect("its status").is_some()
+        });
+        drop(load);
+        let (_, err, status) = lanner.end_with_status();
+        assert!(status.success(), "{driver}: {err:?}");
+    }
 }

@@ -1,4 +1,4 @@
-//! Containers by their cgroups alone: of processes that end at once, and in recordings.
+//! Containers by their cgroups: of processes that end at once or move themselves, and in recordings.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use test_support::{PATIENCE, is_root, skipped};
 
-use crate::lanner::{run, stderr, usable};
+use crate::lanner::{BIN, run, stderr, usable};
 
 /// A cgroup that looks like that of a container of Docker's. It is removed in the end.
 struct Cgroup {
@@ -125,5 +125,129 @@ fn processes_that_end_at_once_are_in_their_container() {
             "{driver}: {said}{}",
             stderr(&output)
         );
+    }
+}
+
+/// What a replay says of the files that are opened: name and container.
+fn opened(file: &str) -> String {
+    let format = "%fd.name %container.id %container.name %container.image.repository";
+    let replay = [
+        "trace", "--replay", file, "-e", "openat", "--format", format,
+    ];
+    String::from_utf8_lossy(&run(replay).stdout).into_owned()
+}
+
+#[test]
+fn a_process_that_moves_itself_is_in_its_container_from_then_on() {
+    if !is_root() {
+        skipped("only root can make a cgroup");
+        return;
+    }
+    let cgroup = Cgroup::new("c");
+    let procs = cgroup.procs();
+    // the shell itself opens the files, and nothing is executed between them
+    let script = format!(
+        "read x < /etc/hosts; echo $$ > {procs}; read x < /etc/hostname; sleep 1; read x < /etc/passwd; sleep 1"
+    );
+    let within = format!("/etc/passwd {}", cgroup.id);
+    let without = "/etc/hosts host";
+    for driver in usable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let check = |what: &str, said: &str| {
+            for line in [&within, without] {
+                let has = said.lines().any(|of| of.starts_with(line));
+                assert!(has, "{driver}, {what}: {said}");
+            }
+        };
+        let sh = ["--", "/bin/sh", "-c", &script];
+        let format = "%fd.name %container.id";
+        let live = [
+            "trace", "--driver", driver, "-e", "openat", "--format", format,
+        ];
+        let output = run(live.iter().chain(&sh));
+        check("live", &String::from_utf8_lossy(&output.stdout));
+        for (name, other) in [("a.rec", "b.scap"), ("c.scap", "d.rec")] {
+            let (file, converted) = (path(name), path(other));
+            let record = ["record", "--driver", driver, "-o", &file];
+            let output = run(record.iter().chain(&sh));
+            assert!(output.status.success(), "{driver}: {}", stderr(&output));
+            check(name, &opened(&file));
+            let output = run(["convert", &file, &converted]);
+            assert!(output.status.success(), "{driver}: {}", stderr(&output));
+            check(other, &opened(&converted));
+        }
+    }
+}
+
+/// Answers as Docker does, below a folder that lanner takes for the host's root, until the test's process ends.
+fn docker(root: &Path) {
+    use std::io::{BufRead, BufReader, Write};
+    fs::create_dir(root.join("run")).expect("a folder");
+    let listener = std::os::unix::net::UnixListener::bind(root.join("run/docker.sock"));
+    let listener = listener.expect("a socket");
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let mut from = BufReader::new(stream);
+            let mut asked = String::new();
+            while from.read_line(&mut asked).is_ok_and(|read| read > 2) {}
+            let body = if asked.contains("/containers/") {
+                r#"{"Name":"/web","Image":"sha256:6f7e","Config":{"Image":"a/shop:2"}}"#
+            } else {
+                r#"{"RepoTags":["a/shop:2"]}"#
+            };
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}");
+            drop(from.get_mut().write_all(answer.as_bytes()));
+        }
+    });
+}
+
+#[test]
+fn a_replay_elsewhere_knows_names_and_images_of_containers() {
+    if !is_root() {
+        skipped("only root can make a cgroup");
+        return;
+    }
+    let host = tempfile::tempdir().expect("a folder");
+    docker(host.path());
+    let cgroup = Cgroup::new("d");
+    let script = format!(
+        "echo $$ > {}; exec sh -c 'sleep 1; read x < /etc/hostname; sleep 1; read x < /etc/passwd'",
+        cgroup.procs()
+    );
+    let line = format!("/etc/passwd {} web a/shop", cgroup.id);
+    for driver in usable() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        for (name, others) in [
+            ("a.rec", ["b.scap", "c.rec"]),
+            ("d.scap", ["e.rec", "f.scap"]),
+        ] {
+            let mut file = path(name);
+            let output = std::process::Command::new(BIN)
+                .env("LANNER_HOST_ROOT", host.path())
+                .args(["record", "--driver", driver, "-o", &file])
+                .args(["--", "/bin/sh", "-c", &script])
+                .output()
+                .expect("it starts");
+            assert!(output.status.success(), "{driver}: {}", stderr(&output));
+            let said = opened(&file);
+            assert!(
+                said.lines().any(|of| of == line),
+                "{driver}, {name}: {said}"
+            );
+            for other in others {
+                let converted = path(other);
+                let output = run(["convert", &file, &converted]);
+                assert!(output.status.success(), "{driver}: {}", stderr(&output));
+                let said = opened(&converted);
+                assert!(
+                    said.lines().any(|of| of == line),
+                    "{driver}, {other}: {said}"
+                );
+                file = converted;
+            }
+        }
     }
 }

@@ -80,6 +80,7 @@ fn what_run_would_refuse_is_told_with_its_output() {
         ("btf: /nonexistent/types\n", "/nonexistent/types"),
         ("btf: /etc/hostname\n", "holds no BTF"),
         ("btf: /dev/zero\n", "is a device"),
+        ("btf: /proc/kmsg\n", "/proc/kmsg"),
         ("btf: /bin/true\n", "holds no whole BTF"),
         (
             "webserver: {enabled: true, listen_port: 0}\n",
@@ -133,6 +134,18 @@ fn what_run_would_refuse_is_told_with_its_output() {
         ),
         ("capture: {memory: 0}\n", "memory: at least 64K"),
         ("capture: {max_files: 0}\n", "max_files: at least 1"),
+        (
+            "capture: {enabled: true, mode: all_rules, path_prefix: /proc/lanner}\n",
+            "no file can be made in proc",
+        ),
+        (
+            "capture: {enabled: true, mode: all_rules, path_prefix: /sys/kernel/lanner/alert}\n",
+            "no file can be made in sysfs",
+        ),
+        (
+            "file_output: {enabled: true, filename: /proc/alerts}\n",
+            "no file can be made in proc",
+        ),
         (
             "syscall_event_drops: {actions: [ignore, exit]}\n",
             "`ignore` excludes the others",
@@ -269,7 +282,7 @@ const FOUND_BY_PLUGINS: [(&str, &str); 54] = [
     ),
     (
         "{plugin: output-nats, settings: {servers: [\"nats://a:0\"]}}",
-        "`servers`: \"nats://a:0\" is not",
+        "`servers`: \"nats://a:0\" is none of",
     ),
     (
         "{plugin: output-grpc, settings: {bind_address: \"127.0.0.1:0\"}}",

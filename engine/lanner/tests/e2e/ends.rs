@@ -217,6 +217,27 @@ fn events_and_alerts_can_go_to_a_file_of_their_own() {
 }
 
 #[test]
+fn a_fifo_that_nobody_reads_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rule = rule(&folder);
+    let fifo = folder.path().join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let path = fifo.to_str().expect("a text");
+    let command = ["--driver", "ptrace", "--", "/bin/true"];
+    for args in [
+        &["run", "-r", &rule, "--output", path][..],
+        &["trace", "-o", path],
+        &["record", "-o", path],
+    ] {
+        let output = run(args.iter().chain(&command));
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        let expected = format!("start its reader first, such as `cat {path}`");
+        assert!(said.contains(&expected), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn a_recording_is_its_owners_is_written_as_it_grows_and_says_that_it_was_cut_off() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("events");

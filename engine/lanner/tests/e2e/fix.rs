@@ -47,6 +47,18 @@ fn the_commands_close_the_gap() {
 }
 
 #[test]
+fn who_may_not_watch_the_host_is_told_where_the_commands_are() {
+    if !is_root() {
+        return skipped("another user needs root");
+    }
+    let (_folder, bin) = stage();
+    let output = through(&USER, &bin, &["trace", "-e", "openat"]);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("`lanner drivers --fix`"), "{said}");
+}
+
+#[test]
 fn what_no_command_closes_is_left_out() {
     let output = run(["drivers", "--fix"]);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -212,6 +212,74 @@ fn a_lanner_with_file_capabilities_trusts_root_alone() {
     assert!(out.contains("seen"), "{out}{}", stderr(&output));
 }
 
+/// ebpf-legacy asks for `CAP_DAC_READ_SEARCH` where tracefs is closed.
+#[test]
+fn a_lanner_with_file_capabilities_reads_nothing_that_its_user_may_not_read() {
+    let Some(ours) = Stage::new() else { return };
+    let (plugins, bin) = stage();
+    let plugin = "liboutput_file.so";
+    let built = Path::new(crate::lanner::BIN).with_file_name(plugin);
+    fs::copy(built, plugins.path().join(plugin)).expect("a copy");
+    let capabilities = "cap_dac_override,cap_dac_read_search,cap_sys_ptrace+ep";
+    let set = Command::new("setcap").arg(capabilities).arg(&bin).status();
+    if !set.is_ok_and(|set| set.success()) {
+        skipped("file capabilities: setcap cannot give any");
+        return;
+    }
+    let closed = ours.put("closed.yaml", "- rule: Closed\n");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o600)).expect("it is ours");
+    let folder = ours.path("folder");
+    fs::create_dir(&folder).expect("a folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    let closed = closed.to_str().expect("a text");
+    let folder = folder.to_str().expect("a text");
+    let secret = format!("static_fields={{a: \"${{file:{closed}}}\"}}");
+    let inside = format!("{folder}/new");
+    for args in [
+        &["rules", "check", closed][..],
+        &["rules", "test", closed],
+        &["rules", "check", "/proc/1/maps"],
+        &["config", "check", closed],
+        &["config", "from-falco", closed],
+        &["outputs", "test", "-o", &secret],
+        &["run", "-d", "ptrace", "-r", closed, "--", "true"],
+        &["run", "-d", "ptrace", "-r", folder, "--", "true"],
+        &["trace", "--replay", closed],
+        &["trace", "-d", "ptrace", "-o", closed, "--", "true"],
+        &["trace", "-d", "ptrace", "-o", &inside, "--", "true"],
+        &["run", "-d", "ptrace", "--output", closed, "--", "true"],
+    ] {
+        let output = with_capabilities(&bin, args);
+        let said = stderr(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains("Permission denied"), "{args:?}: {said}");
+        assert!(!said.contains("Closed"), "{args:?}: {said}");
+    }
+    assert_eq!(fs::read(closed).expect("ours"), b"- rule: Closed\n");
+}
+
+#[test]
+fn a_lanner_with_the_set_user_id_bit_does_nothing() {
+    if !is_root() {
+        skipped("a set-user-ID program of another user, which only root can make");
+        return;
+    }
+    let (_folder, bin) = stage();
+    for mode in [0o4755, 0o2755] {
+        fs::set_permissions(&bin, fs::Permissions::from_mode(mode)).expect("it is ours");
+        for args in [
+            &["trace", "-d", "ptrace", "--", "id"][..],
+            &["outputs", "test"],
+            &["drivers"],
+        ] {
+            let output = with_capabilities(&bin, args);
+            let said = stderr(&output);
+            assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+            assert!(said.contains("chmod u-s,g-s"), "{args:?}: {said}");
+            assert!(output.stdout.is_empty(), "{args:?}");
+        }
+    }
+}
+
 #[test]
 fn a_lanner_with_file_capabilities_sends_no_alert_through_a_proxy_of_the_environment() {
     use std::net::TcpListener;

@@ -203,9 +203,72 @@ fn a_report_comes_while_the_command_runs() {
     }
 }
 
+/// What people type who know strace: no `--`, classes without `%`, and a table that is not mixed with the command's output.
+#[test]
+fn fingers_that_know_strace_find_what_they_expect() {
+    for driver in usable() {
+        let output = run([
+            "trace",
+            "--driver",
+            driver,
+            "-cf",
+            "-e",
+            "trace=file",
+            "cat",
+            "/etc/hosts",
+            "-",
+        ]);
+        assert!(output.status.success(), "{driver}: {}", stderr(&output));
+        let hosts = fs::read("/etc/hosts").expect("the hosts");
+        assert_eq!(output.stdout, hosts, "{driver}");
+        let said = stderr(&output);
+        assert!(said.contains("% calls"), "{driver}: {said}");
+        assert!(said.contains(" openat"), "{driver}: {said}");
+        assert!(!said.contains(" write"), "{driver}: {said}");
+
+        // a table for programs, and one that no command's output can be mixed with
+        let output = run(["trace", "--driver", driver, "-c", "--json", "true"]);
+        let report: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+        assert!(report["rows"][0]["calls"].is_u64(), "{driver}: {report}");
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("events");
+        let file = file.to_str().expect("a text");
+        run(["record", "--driver", driver, "-o", file, "true"]);
+        let output = run(["trace", "-c", "--replay", file]);
+        assert!(
+            output.stdout.starts_with(b"% calls"),
+            "{driver}: {}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn warnings_about_a_condition_do_not_show_the_rule_that_is_made_of_it() {
+    let cases = [
+        (
+            "evt.type = openat and fd.name = proc.name",
+            "val(proc.name)",
+        ),
+        ("fd.name contains hosts", ""),
+    ];
+    for (condition, word) in cases {
+        let output = run(["trace", "-q", "--where", condition, "--", "true"]);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{condition}: {said}");
+        assert!(!said.contains("priority"), "{condition}: {said}");
+        assert_eq!(
+            said.lines().count(),
+            word.len().min(1),
+            "{condition}: {said}"
+        );
+        assert!(said.contains(word), "{condition}: {said}");
+    }
+}
+
 #[test]
 fn what_makes_no_sense_is_refused_with_the_reason() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["--where", "proc.nam = x"], "proc.name"),
         (&["--where", "evt.type = openat and"], "--where"),
         (&["--format", "%proc.nam"], "proc.name"),
@@ -213,6 +276,8 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         (&["--hist", "proc.name"], "no number"),
         (&["--by", "proc.name"], "--hist"),
         (&["--interval", "1s"], "--count"),
+        (&["-c", "--interval", "0s"], "some time"),
+        (&["--top", "3"], "--count"),
         (&["-e", "%fil"], "%file"),
     ];
     for (args, word) in cases {

@@ -74,6 +74,55 @@ fn warnings_fail_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn a_folder_of_rules_is_read_alike_by_every_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("a text");
+    let run_it = ["run", "--driver", "ptrace", "-r", path, "--", "true"];
+    let commands: [&[&str]; 4] = [
+        &["rules", "check", path],
+        &["rules", "list", path],
+        &["rules", "explain", "second", "-r", path],
+        &run_it,
+    ];
+    for command in commands {
+        let output = run(command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}");
+        let said = stderr(&output);
+        assert!(
+            said.contains("no folder of rules has a rule file"),
+            "{said}"
+        );
+    }
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("a file");
+    // in the order of their names; other files are none of rules
+    put(
+        "2.yml",
+        "- rule: second\n  desc: d\n  condition: evt.type = openat and ours\n  output: o\n  priority: INFO\n",
+    );
+    put("1.yaml", "- macro: ours\n  condition: proc.name = nosuch\n");
+    put("README", "no rules");
+    for command in commands {
+        let output = run(command);
+        assert!(output.status.success(), "{command:?}: {}", stderr(&output));
+    }
+    let checked = run(["rules", "check", path]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(said.starts_with("2 files, 0 errors"), "{said}");
+    if !is_root() {
+        return skipped("only a privileged lanner refuses folders that others can write");
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("permissions");
+    let checked = run(["rules", "check", path]);
+    let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success(), "{said}");
+    assert!(
+        said.contains("`lanner run` will refuse this folder"),
+        "{said}"
+    );
+    assert_eq!(run(run_it).status.code(), Some(2));
+}
+
+#[test]
 fn a_file_that_run_refuses_is_warned_about() {
     if !is_root() {
         return skipped("only a privileged lanner refuses files that others can write");

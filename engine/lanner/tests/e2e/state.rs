@@ -144,6 +144,32 @@ fn paths_begin_where_the_kernel_says() {
 }
 
 #[test]
+fn a_path_of_a_call_begins_at_the_root_of_the_thread() {
+    if !is_root() {
+        skipped("another root directory needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (mkdir, mkdirat) and evt.arg.path in (/in/relative, /absolute, /in/child, /in/thread, /in/at)",
+            &["evt.arg.path"],
+        ),
+        "os.mkdir(AT + '/jail')\nos.mkdir(AT + '/jail/in')\n\
+         os.chroot(AT + '/jail')\nos.chdir('/in')\nd = os.open('.', os.O_RDONLY)\n\
+         os.mkdir('relative')\nos.mkdir('/absolute')\n\
+         if os.fork() == 0:\n    os.mkdir('child')\n    os._exit(0)\nos.wait()\n\
+         thread(lambda: os.mkdir('thread'))\nos.mkdir('at', dir_fd=d)\n",
+        &[
+            &["/in/relative"],
+            &["/absolute"],
+            &["/in/child"],
+            &["/in/thread"],
+            &["/in/at"],
+        ],
+    );
+}
+
+#[test]
 fn links_in_the_directories_of_a_path_can_be_seen_through() {
     expect(
         (
@@ -389,49 +415,6 @@ fn a_process_group_is_that_of_the_host() {
         assert_eq!(member[1], 3, "{driver:?}");
         assert_eq!(leader[2], member[2], "{driver:?}");
         assert!(leader[2].as_u64() > Some(3), "{driver:?}: {leader:?}");
-    }
-}
-
-/// lanner is stopped until the program has ended, so that /proc does not say any more which terminal it had.
-#[test]
-fn the_terminal_of_a_process_that_has_ended_is_the_one_that_it_had() {
-    const PROGRAM: &str = r#"
-import fcntl, pty, signal, termios
-watcher = os.getppid()
-master, terminal = pty.openpty()
-number = os.fstat(terminal).st_rdev
-if not os.fork():
-    os.setsid()
-    # a session that gives up its terminal is hung up
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    if STOPS:
-        os.kill(watcher, signal.SIGSTOP)
-    terminal = os.open(os.ttyname(terminal), os.O_RDWR | os.O_NOCTTY)
-    miss('/nonexistent/terminal-0')
-    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-    miss(f'/nonexistent/terminal-{number}')
-    fcntl.ioctl(terminal, termios.TIOCNOTTY)
-    miss('/nonexistent/terminal-0')
-    os._exit(0)
-os.wait()
-if STOPS:
-    os.kill(watcher, signal.SIGCONT)
-"#;
-    let question = (
-        "evt.type in (open, openat) and evt.arg.name startswith /nonexistent/terminal-",
-        &["evt.arg.name", "proc.tty"][..],
-    );
-    let folder = tempfile::tempdir().expect("a folder");
-    for driver in modes() {
-        // a traced program waits for lanner
-        let stops = !driver.iter().any(|option| option.contains("ptrace"));
-        let program = PROGRAM.replace("STOPS", if stops { "True" } else { "False" });
-        let found = as_texts(&values(&driver, folder.path(), question, &program));
-        assert_eq!(found.len(), 3, "{driver:?}: {found:?}");
-        for row in found {
-            let expected = format!("/nonexistent/terminal-{}", row[1]);
-            assert_eq!(row[0], expected, "{driver:?}");
-        }
     }
 }
 

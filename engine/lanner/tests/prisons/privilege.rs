@@ -221,6 +221,35 @@ fn the_documented_file_capabilities_are_enough() {
     );
 }
 
+#[test]
+fn in_a_user_namespace_lanner_says_before_what_opening_finds() {
+    let inside = || {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", BIN]);
+        command
+    };
+    let said = run(inside().args(["drivers", "--json"]));
+    if !has("unshare") || !said.status.success() {
+        skipped("a user namespace: here none can be made");
+        return;
+    }
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+    for driver in [CORE, "ebpf-legacy"] {
+        let all = said["drivers"].as_array().expect("drivers");
+        let named = all.iter().find(|each| each["name"] == driver);
+        let named = named.expect("it is in this build");
+        assert_eq!(named["usable"], false, "{named}");
+        let output = run(inside().args(["trace", "--driver", driver, "--", "true"]));
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        for gap in named["gaps"].as_array().expect("gaps") {
+            let why = gap["why"].as_str().expect("a text");
+            assert!(told.contains(why), "{driver}: {why}: {told}");
+        }
+        assert!(told.contains("user namespace"), "{told}");
+    }
+}
+
 /// In a mount namespace where this shell command has been run.
 fn where_(prepared: &str) -> Command {
     let mut command = Command::new("unshare");

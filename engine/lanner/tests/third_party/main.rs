@@ -128,15 +128,40 @@ fn the_plugin_in_c_of_the_page_runs_in_a_session() {
     let rule = "- rule: Mine\n  desc: d\n  condition: evt.type = execve and proc.args contains marker\n  output: seen \
                 %proc.cmdline\n  priority: NOTICE\n";
     fs::write(&rules, rule).expect("write a file");
-    let (_, err) = session(
-        folder.path(),
-        &[
-            &format!("rules_files=[{}]", rules.display()),
-            "outputs=[{plugin: output-stderr}]",
-        ],
-        "sh -c : marker; true",
-    );
+    let options = [
+        &*format!("rules_files=[{}]", rules.display()),
+        "outputs=[{plugin: output-stderr}]",
+    ];
+    let (_, err) = session(folder.path(), &options, "sh -c : marker; true");
     assert!(err.contains(": Notice seen sh -c : marker"), "{err}");
+    config_check_knows_the_plugin_by_its_folder(folder.path(), &options);
+}
+
+fn config_check_knows_the_plugin_by_its_folder(plugins: &Path, options: &[&str]) {
+    let check = |folders: &[&Path]| {
+        let mut lanner = Command::new(BIN);
+        lanner.args(["config", "check"]);
+        for folder in folders {
+            lanner.arg("--plugin-dir").arg(folder);
+        }
+        for option in options {
+            lanner.args(["-o", option]);
+        }
+        let output = lanner.output().expect("the command starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let beside = Path::new(BIN).parent().expect("a folder");
+    let (good, said) = check(&[plugins, beside]);
+    assert!(good, "{said}");
+    for (folders, expected) in [
+        (beside, "there is no plugin `output-stderr` in "),
+        (plugins, "there is no plugin `rules-falco` in "),
+    ] {
+        let (good, said) = check(&[folders]);
+        assert!(!good && said.contains(expected), "{said}");
+        assert!(said.contains("name its folder with --plugin-dir"), "{said}");
+    }
 }
 
 #[test]

@@ -6,12 +6,16 @@
 
 mod cost;
 mod outputs;
+mod receiver;
 mod rules;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use receiver::other_host;
+
 use crate::answer::{NoAnswer, ask};
+use crate::border::NO_REASON;
 use crate::settings::Validator;
 use crate::{FieldResolver, Plugin, PluginError, RuleFile, load};
 
@@ -201,7 +205,7 @@ fn refused<T>(answer: Result<T, PluginError>, otherwise: &str) -> Verdict {
     match answer {
         Ok(_) => Verdict::Note(otherwise.to_owned()),
         Err(PluginError::Failed { reason, .. } | PluginError::Settings { reason, .. })
-            if !reason.starts_with("it gave no reason") =>
+            if !reason.starts_with(NO_REASON) =>
         {
             Verdict::Good
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::{End, Run, Verdict, refused};
+use crate::border::NO_REASON;
 use crate::{Alert, Delivery, OutputHost, OwnedValue, Plugin, PluginError, Priority};
 
 /// How many alerts a check delivers, all steps together.
@@ -128,7 +129,7 @@ fn offer_settings(run: &mut Run<'_>) -> Result<(), End> {
 fn plain(answer: Result<(), PluginError>) -> Verdict {
     match answer {
         Ok(()) => Verdict::Good,
-        Err(PluginError::Failed { reason, .. }) if !reason.starts_with("it gave no reason") => {
+        Err(PluginError::Failed { reason, .. }) if !reason.starts_with(NO_REASON) => {
             Verdict::Note(format!("it says why not: {reason}"))
         }
         Err(error) => Verdict::Bad(error.to_string()),
@@ -144,9 +145,9 @@ fn emit(host: &mut OutputHost, alerts: &[Alert]) -> Verdict {
     match answer {
         Delivery::Delivered => Verdict::Good,
         Delivery::TryAgain { reason, .. } | Delivery::GiveUp { reason, .. }
-            if reason.starts_with("it gave no reason") =>
+            if reason.starts_with(NO_REASON) =>
         {
-            Verdict::Bad("it did not deliver, and does not say why".to_owned())
+            Verdict::Bad(format!("it did not deliver: {reason}"))
         }
         Delivery::GoOn {
             refused: 1..,

@@ -44,10 +44,30 @@ impl FieldResolver for Recording<'_> {
     }
 }
 
+/// A plugin's rules that are open, and the fields that it asked for.
+type Opened = (RuleHost, HashMap<u32, ResolvedField>);
+
 pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
     run.schema(Plugin::rule_schema)?;
+    offer_noise(run)?;
+    let Some((host, asked)) = open_twice(run)? else {
+        return Ok(());
+    };
+    let Some(host) = look_at_rules(run, host)? else {
+        return Ok(());
+    };
+    let Some(host) = offer_events(run, host, &asked)? else {
+        return Ok(());
+    };
+    run.step("rules: close", move |_| {
+        drop(host);
+        (Verdict::Good, Some(()))
+    })?;
+    Ok(())
+}
+
+fn offer_noise(run: &mut Run<'_>) -> Result<(), End> {
     let settings = run.request.settings.clone();
-    let given = settings.clone();
     let fields = run.request.fields;
     run.step("rules: open a file that is no rule file", move |plugin| {
         let file = RuleFile {
@@ -55,13 +75,20 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
             text: b"\0\xff{{[ - : %\n".to_vec(),
         };
         let answer = Recorder::with(&*fields(), |fields| {
-            RuleHost::open(plugin, fields, &[file], &given)
+            RuleHost::open(plugin, fields, &[file], &settings)
         })
         .0;
         let otherwise = "it took the file: it should refuse what it cannot read";
         (refused(answer, otherwise), Some(()))
     })?;
+    Ok(())
+}
+
+/// Opens the rules, and then once more: both states must say the same.
+fn open_twice(run: &mut Run<'_>) -> Result<Option<Opened>, End> {
     let files = run.request.rules.clone();
+    let settings = run.request.settings.clone();
+    let fields = run.request.fields;
     let open = move |plugin: &Plugin| {
         let (answer, asked) = Recorder::with(&*fields(), |fields| {
             RuleHost::open(plugin, fields, &files, &settings)
@@ -72,9 +99,9 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
         }
     };
     let Some((host, asked)) = run.step("rules: open", open.clone())? else {
-        return Ok(());
+        return Ok(None);
     };
-    let Some(host) = run.step(
+    let host = run.step(
         "rules: open a second state, with the same rules",
         move |plugin| {
             let (verdict, second) = open(plugin);
@@ -89,15 +116,18 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
             };
             (verdict, Some(host))
         },
-    )?
-    else {
-        return Ok(());
-    };
-    let Some(host) = run.step("rules: what they are", move |_| {
+    )?;
+    Ok(host.map(|host| (host, asked)))
+}
+
+/// Looks at what the plugin says about its rules and its rule files.
+fn look_at_rules(run: &mut Run<'_>, host: RuleHost) -> Result<Option<RuleHost>, End> {
+    let fields = run.request.fields;
+    let described = run.step("rules: what they are", move |_| {
         (described(&host, &*fields()), Some(host))
-    })?
-    else {
-        return Ok(());
+    })?;
+    let Some(host) = described else {
+        return Ok(None);
     };
     let files = run.request.rules.clone();
     let settings = run.request.settings.clone();
@@ -112,10 +142,15 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
         };
         (verdict, Some(()))
     })?;
-    let explained = run.step("rules: explain each", move |_| explain(host))?;
-    let Some(mut host) = explained else {
-        return Ok(());
-    };
+    run.step("rules: explain each", move |_| explain(host))
+}
+
+/// Offers events until the plugin is switched off.
+fn offer_events(
+    run: &mut Run<'_>,
+    mut host: RuleHost,
+    asked: &HashMap<u32, ResolvedField>,
+) -> Result<Option<RuleHost>, End> {
     for (name, contents) in [
         ("rules: events without any field", Contents::None),
         ("rules: events with empty fields", Contents::Empty),
@@ -126,17 +161,15 @@ pub(super) fn check(run: &mut Run<'_>) -> Result<(), End> {
             let verdict = events(&mut host, &asked, contents);
             (verdict, Some(host))
         })?;
-        let Some(back) = back else { return Ok(()) };
+        let Some(back) = back else {
+            return Ok(None);
+        };
         host = back;
         if host.off().is_some() {
             break;
         }
     }
-    run.step("rules: close", move |_| {
-        drop(host);
-        (Verdict::Good, Some(()))
-    })?;
-    Ok(())
+    Ok(Some(host))
 }
 
 fn described(host: &RuleHost, fields: &dyn HostFields) -> Verdict {

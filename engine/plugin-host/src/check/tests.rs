@@ -110,19 +110,24 @@ fn answers_that_make_no_sense_are_faults() {
                    *delivered = batch->count + 1; return LANNER_TRY_AGAIN;",
             "nonsense",
         ),
-        ("silent", "return LANNER_TRY_AGAIN;", "does not say why"),
+        (
+            "silent",
+            "return LANNER_TRY_AGAIN;",
+            "no reason for LANNER_TRY_AGAIN",
+        ),
+        ("unknown", "return 77;", "answer 77 is no status"),
         // a reason that leads nowhere, and one without end
         (
             "length",
             "LannerStr s = {(const uint8_t *)\"x\", SIZE_MAX}; error->put(error->ctx, s); \
              return LANNER_TRY_AGAIN;",
-            "does not say why",
+            "no reason for LANNER_TRY_AGAIN",
         ),
         (
             "pointer",
             "LannerStr s = {(const uint8_t *)8, 100}; error->put(error->ctx, s); \
                      return LANNER_GIVE_UP;",
-            "does not say why",
+            "no reason for LANNER_GIVE_UP",
         ),
     ] {
         let (step, reason) = first_fault(name, &format!("{EMIT} {{ {body} }}"));

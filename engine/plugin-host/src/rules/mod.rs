@@ -81,10 +81,9 @@ impl RuleHost {
         let mut state = std::ptr::null_mut();
         with_request(resolver, files, settings, |request| {
             run(plugin, "load rules", |error| {
+                let open = table.open?;
                 // SAFETY: the table was checked; all pointers live through the call.
-                table
-                    .open
-                    .map(|open| unsafe { open(plugin.host(), request, &raw mut state, error) })
+                Some(unsafe { open(plugin.host(), request, &raw mut state, error) })
             })
         })?;
         let mut host = Self {

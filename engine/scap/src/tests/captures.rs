@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use driver_api::event::Flags;
+
 use super::maker::{Body, CGROUPS, Maker, each, int, long, open, process, text};
 
 /// `AT_FDCWD` as Falco writes it.
@@ -97,7 +99,7 @@ fn every_version_of_the_list_of_processes_is_read() {
         assert_eq!((shell.ppid, ids.euid, ids.egid), (1, 1000, 100));
         assert_eq!(shell.env().count(), usize::from(version >= 3));
         assert_eq!(shell.cgroups.container.is_some(), version >= 4, "{version}");
-        assert_eq!(shell.sid, if version >= 6 { 5 } else { 0 });
+        assert_eq!(shell.sid, if version >= 6 { 5 } else { u32::MAX });
         assert_eq!(shell.exe.is_empty(), version < 7);
         let login = if version >= 9 { 500 } else { u32::MAX };
         assert_eq!(shell.loginuid, login);
@@ -140,7 +142,7 @@ fn descriptors_of_the_list_are_in_the_state() {
     let mut inspector = super::maker::inspector(&replay);
     each(&mut replay, |event| {
         let update = inspector.update(event);
-        if !event.has(driver_api::event::Flags::UNSELECTED) {
+        if !event.has(Flags::UNSELECTED) {
             let process = update.process.unwrap();
             for fd in 4..8 {
                 let descriptor = inspector.descriptor_of(process, 7, fd).unwrap();
@@ -320,7 +322,7 @@ fn a_compressed_capture_reads_as_a_plain_one() {
 
 #[test]
 fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
-    use driver_api::event::{Flags, Kind};
+    use driver_api::event::Kind;
     let mut maker = Maker::new();
     maker.shell();
     maker.event(7, 5, &[long(0), long(3)]);
@@ -443,4 +445,82 @@ fn a_child_has_the_name_and_the_id_that_its_birth_says() {
     let child = state.process_by_pid(8).unwrap();
     assert_eq!((&*child.name, child.vpid), (&b"renamed"[..], Some(8)));
     assert_eq!(state.process_by_pid(9).unwrap().vpid, None);
+    // which the child itself says; of the other one, the capture does not have the maker
+    for (child, maker_pid) in [(9, 7), (60, 50)] {
+        let said = [
+            ("res", 0),
+            ("tid", child),
+            ("pid", child),
+            ("ptid", maker_pid),
+        ];
+        for (name, value) in said.into_iter().chain([("vtid", 1), ("vpid", 1)]) {
+            params[at(name).unwrap()] = long(value);
+        }
+        maker.event(child, 223, &params);
+    }
+    let state = maker.state();
+    for pid in [9, 60] {
+        assert_eq!(state.process_by_pid(pid).unwrap().vpid, Some(1), "{pid}");
+    }
+    assert_eq!(state.process_by_pid(9).unwrap().ppid, 7);
+}
+
+#[test]
+fn what_a_thread_without_a_process_opens_is_known() {
+    let mut maker = Maker::new();
+    let ends = Body::default().u8(2).bytes(&[192, 0, 2, 1]).u16(40000);
+    let ends = ends.bytes(&[192, 0, 2, 9]).u16(22).0;
+    // of two threads, of which nothing says what process they are in: socket, connect, write
+    maker.event(7, 19, &[long(3), int(2), int(1), int(0)]);
+    maker.event(8, 19, &[long(3), int(1), int(1), int(0)]);
+    maker.event(7, 23, &[long(0), ends, long(3)]);
+    maker.event(7, 7, &[long(1), text("x"), long(3), int(1)]);
+    // it ends, and another one has its id
+    maker.event(7, 186, &[long(0)]);
+    maker.event(7, 7, &[long(1), text("x"), long(3), int(1)]);
+    let mut replay = maker.open().unwrap();
+    let mut state = super::maker::inspector(&replay);
+    let mut names = Vec::new();
+    each(&mut replay, |event| {
+        let seen = state.update(event);
+        assert_eq!(seen.process, None);
+        if seen.fd.is_some() {
+            let known = state.descriptor(&seen).map(|known| known.name.clone());
+            names.push(known.map(|name| String::from_utf8(name).unwrap()));
+        }
+    })
+    .unwrap();
+    let connected = Some("192.0.2.1:40000->192.0.2.9:22".to_owned());
+    assert_eq!(
+        names,
+        [
+            Some(String::new()),
+            Some(String::new()),
+            connected.clone(),
+            connected,
+            None
+        ]
+    );
+}
+
+#[test]
+fn time_counts_from_the_first_event_of_the_file() {
+    let mut maker = Maker::new();
+    maker.shell();
+    // a user, and what lanner has no event for, 1000 ns before the next
+    maker.event(-1, 354, &[int(1), int(1), text("ada")]);
+    maker.event(7, 10, &[]);
+    maker.event(7, 5, &[long(0), long(3)]);
+    maker.event(7, 5, &[long(0), long(4)]);
+    let mut replay = maker.open().unwrap();
+    let mut state = super::maker::inspector(&replay);
+    let mut times = Vec::new();
+    each(&mut replay, |event| {
+        let seen = state.update(event);
+        if !event.has(Flags::UNSELECTED) {
+            times.push(seen.since_start_ns);
+        }
+    })
+    .unwrap();
+    assert_eq!(times, [1000, 2000]);
 }

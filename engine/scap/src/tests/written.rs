@@ -320,3 +320,148 @@ fn parameters_are_printed_as_falcos_library_does() {
     let other = Ev::call(7, "sched_yield", &[], 0);
     assert_eq!(printed(&[other], 0), "");
 }
+
+#[test]
+fn an_address_that_falco_has_no_form_for_has_its_family() {
+    // sockaddr_nl, sockaddr_ll, and families alone
+    let mut packet = vec![17, 0];
+    packet.extend([0; 18]);
+    let cases: [(&str, &[u8], &str); 6] = [
+        ("bind", &[16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], "AF_NETLINK"),
+        ("bind", &packet, "AF_PACKET"),
+        ("bind", &[1, 0], "AF_UNIX"),
+        ("bind", &[2, 0], "AF_INET"),
+        ("connect", &[0, 0], "AF_UNSPEC"),
+        ("connect", &[40, 0], "AF_VSOCK"),
+    ];
+    let events = cases.map(|(call, said, _)| {
+        let ends = ([0, 0, 0, 0], 0);
+        let event = Ev::call(7, call, &[4, 1, i64::try_from(said.len()).unwrap()], 0).said(1, said);
+        // the kernel knows both ends of a socket that was disconnected
+        if said == [0, 0] {
+            event.tuple(ends, ends)
+        } else {
+            event
+        }
+    });
+    let mut all = vec![process(7)];
+    all.extend(events.iter().map(Ev::bytes));
+    let found = lines(&written(&all));
+    assert_eq!(found.len(), cases.len());
+    for ((_, _, line), (call, _, family)) in found.iter().zip(cases) {
+        assert_eq!(*line, format!("{call}(4, {{sa_family={family}}}, ?) = 0"));
+    }
+    // the address is unknown, which differs from NULL
+    let none = Ev::call(7, "bind", &[4, 1, 0], -14);
+    let found = lines(&written(&[process(7), none.bytes()]));
+    assert!(found[0].2.starts_with("bind(4, ?, ?) = -1"), "{found:?}");
+}
+
+#[test]
+fn a_process_that_moves_without_an_exec_is_in_its_new_cgroups() {
+    let group = "4:freezer:/docker/c010f5a08549441fb384b5e9ede5a4e4122381543d5213298164215f9a25736a\n0::/\n";
+    let mut builder = driver_api::event::EventBuilder::new();
+    let report = inspect::Report {
+        fact: Fact::Cgroups,
+        text: group.as_bytes(),
+        pid: 7,
+        cgroup: 0,
+        time_ns: 5_000_000_000,
+    };
+    let moved = report.event(&mut builder).unwrap().to_vec();
+    let close = |fd| Ev::call(7, "close", &[fd], 0).bytes();
+    let first = written(&[
+        process(7),
+        close(3),
+        moved,
+        close(4),
+        Ev::fork(7, 8, 8, 0).bytes(),
+    ]);
+    // the events are written again, by what they say alone
+    let containers = |file: &tempfile::NamedTempFile, mut again: Option<&mut ScapWriter>| {
+        let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+        let mut state = Inspector::new(&Options {
+            recorded: again.is_none().then(|| replay.recorded()),
+            ..isolated_options()
+        });
+        let mut found = Vec::new();
+        while replay
+            .poll(std::time::Duration::ZERO, &mut |event| {
+                if let Some(writer) = &mut again {
+                    writer.event(&event).unwrap();
+                }
+                let seen = state.update(&event);
+                if let Some(process) = seen.process.and_then(|key| state.process(key))
+                    && !event.has(Flags::UNSELECTED)
+                {
+                    found.push((process.pid, process.cgroups.container.is_some()));
+                }
+                Flow::Continue
+            })
+            .unwrap()
+            != Polled::Ended(None)
+        {}
+        found
+    };
+    let expected = [(7, false), (7, true), (8, true)];
+    assert_eq!(containers(&first, None), expected);
+    let second = tempfile::NamedTempFile::new().unwrap();
+    let mut writer = ScapWriter::new(
+        second.reopen().unwrap(),
+        Inspector::new(&isolated_options()),
+        Machine::default(),
+    );
+    assert_eq!(containers(&first, Some(&mut writer)), expected);
+    writer.finish().unwrap();
+    assert_eq!(containers(&second, None), expected);
+}
+
+#[test]
+fn files_and_the_sizes_of_data_come_back() {
+    let opened = driver_api::event::OpenedFile {
+        inode: 604,
+        device: driver_api::event::OpenedFile::device(254, 0x1234),
+        mode: 0o100_644,
+        ..Default::default()
+    };
+    let bytes = zerocopy::IntoBytes::as_bytes(&opened);
+    let events = [
+        Ev::call(7, "openat", &[-100, 1, 0], 3)
+            .said(1, b"/etc/hosts")
+            .fact(Fact::File, bytes),
+        Ev::call(7, "openat", &[-100, 1, 0], 4).said(1, b"/etc/hosts"),
+        // 5 of 100 bytes were captured, and there was nothing to read
+        Ev::call(7, "read", &[3, 1, 100], 100).said(1, b"hello"),
+        Ev::call(7, "read", &[3, 1, 100], 0).said(1, b""),
+        Ev::call(7, "read", &[3, 1, 100], -9),
+    ];
+    let mut all = vec![process(7)];
+    all.extend(events.iter().map(Ev::bytes));
+    let file = written(&all);
+    let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
+    let mut found = Vec::new();
+    while replay
+        .poll(std::time::Duration::ZERO, &mut |event| {
+            if !event.has(Flags::UNSELECTED) {
+                let file = event.opened();
+                let file = file.map(|file| (file.inode, file.device_numbers()));
+                let data = event.argument(1).map(|data| (data.bytes.len(), data.full));
+                found.push((line(&event).2, file, data));
+            }
+            Flow::Continue
+        })
+        .unwrap()
+        != Polled::Ended(None)
+    {}
+    let files: Vec<_> = found.iter().map(|(_, file, _)| *file).collect();
+    assert_eq!(files, [Some((604, (254, 0x1234))), None, None, None, None]);
+    let data: Vec<_> = found[2..].iter().map(|(_, _, data)| *data).collect();
+    assert_eq!(data, [Some((5, 100)), Some((0, 0)), None]);
+    assert_eq!(found[2].0, r#"read(3, "hello"..., 100) = 100"#);
+    assert_eq!(found[3].0, r#"read(3, "", 100) = 0"#);
+    assert!(
+        found[4].0.starts_with("read(3, ?, 100) = -1"),
+        "{}",
+        found[4].0
+    );
+}

@@ -2,7 +2,7 @@
 //! value is in lanner's event, and its form how Falco writes it.
 
 use decode::Value;
-use decode::sockaddr::SockAddr;
+use decode::sockaddr::{self, SockAddr};
 use decode::structs::Struct;
 use driver_api::event::{Attachment, Event, Fact, Flags, Part};
 use driver_api::table::{Category, Returns, Syscall};
@@ -239,7 +239,7 @@ impl<'a> Caller<'a> {
                 }
             },
             Form::SockAddr => match value {
-                Value::SockAddr(address) => address_of(&address)?.to_falco(),
+                Value::SockAddr(address) => Some(address_of(&address)?.to_falco()),
                 _ => None,
             },
             Form::Tuple => match value {
@@ -358,11 +358,16 @@ fn member_of<'a>(value: Value<'a>, element: u8, member: Option<&str>) -> Option<
 }
 
 fn address_of(address: &SockAddr<'_>) -> Option<Address> {
+    let family = |family: u16| u8::try_from(family).ok().map(Address::Family);
     Some(match *address {
         SockAddr::Inet { ip, port } => Address::Inet((ip, port).into()),
         SockAddr::Inet6 { ip, port, .. } => Address::Inet((ip, port).into()),
         SockAddr::Unix(path) => Address::Unix(path.to_vec()),
         SockAddr::Abstract(name) => Address::Unix([b"@", name].concat()),
-        _ => return None,
+        SockAddr::Unnamed => family(sockaddr::UNIX)?,
+        SockAddr::Netlink { .. } => family(sockaddr::NETLINK)?,
+        SockAddr::Packet { .. } => family(sockaddr::PACKET)?,
+        SockAddr::Vsock { .. } => family(sockaddr::VSOCK)?,
+        SockAddr::Other { family: of, .. } => family(of)?,
     })
 }

@@ -10,7 +10,7 @@ use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::SockaddrStorage;
 
 use super::blocks::{Block, DESCRIPTORS, INTERFACES, MACHINE, PROCESSES, USERS};
-use super::process::{arguments, capabilities, cgroups, program_flags};
+use super::process::{arguments, capabilities, cgroups, id_or_none, program_flags};
 use crate::life::{
     CLONE_FILES, CLONE_THREAD, EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE, falco_clone_flags,
 };
@@ -141,6 +141,7 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
     let credentials = process.credentials(tid);
     let (first, others) = arguments(&process.args);
     let long = |value: u32| u64::from(value);
+    let group = |id: u32| id_or_none(id).cast_unsigned();
     let flags = program_flags(process, inspector);
     let has = |bit: u64| u8::from(flags & bit != 0);
     let capabilities = capabilities(inspector, process, tid);
@@ -156,8 +157,8 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
         .u64(long(tid))
         .u64(long(process.pid))
         .u64(long(inspector.parent_pid(process)))
-        .u64(long(process.sid))
-        .u64(long(process.pgid))
+        .u64(group(process.sid))
+        .u64(group(process.pgid))
         .string(process.thread_name(tid), MAX_PATH)
         .string(first, MAX_PATH)
         .string(&process.exe, MAX_PATH)
@@ -190,7 +191,7 @@ fn write_thread(block: &mut Block<'_>, inspector: &Inspector, process: &Process,
         .u64(file.mtime_ns)
         .u8(has(EXE_MEMFD))
         .u8(has(EXE_LOWER))
-        .u64(long(process.pgid));
+        .u64(group(process.pgid));
 }
 
 fn write_descriptors(out: &mut Vec<u8>, inspector: &Inspector, key: ProcessKey, process: &Process) {
@@ -302,8 +303,11 @@ fn write_users(out: &mut Vec<u8>, inspector: &Inspector) {
     const GROUP: u8 = 1;
     /// Bytes of a name.
     const MAX_NAME: usize = 255;
-    let mut users: Vec<_> = inspector.users().users().collect();
-    let mut groups: Vec<_> = inspector.users().groups().collect();
+    let Some(known) = inspector.recorded_users() else {
+        return;
+    };
+    let mut users: Vec<_> = known.users().collect();
+    let mut groups: Vec<_> = known.groups().collect();
     users.sort_by_key(|(uid, _)| *uid);
     groups.sort_by_key(|(gid, _)| *gid);
     let mut block = Block::begin(out, USERS);

@@ -7,25 +7,25 @@
 //! | `lists` | processes, descriptors, users, the host and its interfaces |
 //! | `call` | the parameters of a call: the tables read backwards |
 //! | `process` | parameters that are facts about a process |
-//! | `containers` | what runtimes say about containers |
 //!
 //! A call becomes two events, one for its entry and one for its return, because older readers take a call's descriptor and
 //! path from its entry. Both have the time of the return: lanner does not know when the call was entered.
 
 mod blocks;
 mod call;
-mod containers;
 mod lists;
 mod process;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use driver_api::event::layout::FORK_SEEN;
 use driver_api::event::{Abi, Event, Fact, Flags, Kind};
 use driver_api::table::{Syscall, of_number};
-use inspect::{Inspector, Seen};
+use inspect::containers::Unsaid;
+use inspect::{Container, Inspector, Seen};
 
 use super::life::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM, is_exec};
 use super::table::{EventType, Place, Table, What};
@@ -38,11 +38,20 @@ pub use lists::Machine;
 /// Bytes that are buffered before they are written.
 const BUFFER: usize = 1 << 20;
 
-/// After how many events it looks whether runtimes have said something.
-const NAMES_EVERY: u64 = 64;
+/// After how many events it looks for new containers, even if there are as many as before.
+const LOOK_EVERY: u64 = 1024;
+
+/// The id of a notification that says which cgroups a process is in now: its id, and the text of its `/proc/PID/cgroup`.
+/// Events say that of births and execs alone.
+pub(crate) const CGROUPS: &str = "lanner.cgroups";
 
 /// The id of a notification that says how many events are missing, and why.
 pub(crate) const LOST: &str = "lanner.lost";
+
+/// Whether an event of a recording is there for the users of its host.
+fn says_users(event: &Event<'_>) -> bool {
+    event.fact(Fact::Users).is_some() || event.fact(Fact::Groups).is_some()
+}
 
 /// A capture that is being written.
 #[derive(Debug)]
@@ -57,8 +66,14 @@ pub struct ScapWriter<W = File> {
     events: u64,
     written: u64,
     params: Vec<Vec<u8>>,
-    /// Containers whose names are in the file.
+    /// Containers whose names are in the file, or will be.
     named: HashSet<Box<str>>,
+    /// Those whose runtimes have not answered yet.
+    waiting: Vec<Arc<Container>>,
+    /// How many containers there were when they were looked at.
+    containers: usize,
+    /// Processes that are in other cgroups than the file says.
+    moved: Vec<u32>,
     /// The time of the last event.
     last_ns: u64,
 }
@@ -78,6 +93,9 @@ impl<W: Write> ScapWriter<W> {
             written: 0,
             params: Vec::new(),
             named: HashSet::new(),
+            waiting: Vec::new(),
+            containers: 0,
+            moved: Vec::new(),
             last_ns: 0,
         }
     }
@@ -93,14 +111,21 @@ impl<W: Write> ScapWriter<W> {
             self.inspector.update(event);
             return Ok(());
         }
+        if unselected && says_users(event) {
+            // the list of users has been written
+            return Ok(());
+        }
         if unselected && event.fact(Fact::Cgroups).is_some() {
-            // later events have the cgroups among their parameters
             self.inspector.update(event);
+            self.note_moved();
             return Ok(());
         }
         self.last_ns = self.inspector.clock().epoch_ns(event.header().time_ns);
         self.begin();
         let seen = self.inspector.update(event);
+        self.note_moved();
+        self.report_moved(event);
+        self.name_containers();
         self.events += u64::from(!unselected);
         match event.kind() {
             Kind::Syscall | Kind::Exec => self.call(event, &seen),
@@ -109,43 +134,97 @@ impl<W: Write> ScapWriter<W> {
             Kind::Signal => self.signal(event, &seen),
             Kind::Lost => self.lost(event, &seen),
         }
-        // a runtime answers a little later
-        if self.events.is_multiple_of(NAMES_EVERY) {
-            self.name_containers();
-        }
         if self.buffer.len() >= BUFFER {
             self.flush()?;
         }
         Ok(())
     }
 
-    /// Writes what runtimes have said about containers since the last time.
-    fn name_containers(&mut self) {
-        if !self.begun || self.inspector.container_count() == self.named.len() {
+    #[inline]
+    fn note_moved(&mut self) {
+        if self.inspector.has_moved() {
+            let moved = self.inspector.moved().map(|process| process.pid);
+            self.moved.extend(moved);
+        }
+    }
+
+    /// Says which cgroups processes are in that have moved since the last event. An exec says it of its own process.
+    fn report_moved(&mut self, event: &Event<'_>) {
+        if self.moved.is_empty() {
             return;
         }
+        let exec = (event.kind() == Kind::Exec).then_some(event.header().tgid);
+        let head = Head {
+            time_ns: self.last_ns,
+            tid: event.header().tid,
+            cpu: event.header().cpu,
+            state_only: true,
+        };
+        for pid in std::mem::take(&mut self.moved) {
+            let process = self.inspector.process_by_pid(pid);
+            if let Some(process) = process.filter(|_| exec != Some(pid)) {
+                let group = String::from_utf8_lossy(&process.cgroups.text);
+                let said = format!("{pid} {}", group.trim_end());
+                self.notify(head, CGROUPS, &said);
+            }
+        }
+    }
+
+    /// Writes a message of lanner's own.
+    fn notify(&mut self, head: Head, id: &str, said: &str) {
+        let Some(kind) = Table::get().all(|what| matches!(what, What::Notice)).next() else {
+            return;
+        };
+        self.params.clear();
+        self.params.push(process::text(id.as_bytes()));
+        self.params.push(process::text(said.as_bytes()));
+        self.put(head, kind);
+    }
+
+    /// Writes what runtimes have said about containers since the last time.
+    #[inline]
+    fn name_containers(&mut self) {
+        if !self.begun {
+            return;
+        }
+        let count = self.inspector.container_count();
+        if count != self.containers || self.events.is_multiple_of(LOOK_EVERY) {
+            self.containers = count;
+            self.find_containers();
+        }
+        while let Some(at) = self.waiting.iter().position(|one| one.is_answered()) {
+            let container = self.waiting.swap_remove(at);
+            self.name(&container);
+        }
+    }
+
+    /// Finds the containers that the file does not name yet.
+    fn find_containers(&mut self) {
+        for container in self.inspector.containers() {
+            if !self.named.contains(&container.id) {
+                self.named.insert(container.id.clone());
+                self.waiting.push(Arc::clone(container));
+            }
+        }
+    }
+
+    #[cold]
+    fn name(&mut self, container: &Container) {
         let newest = Table::get()
             .all(|what| matches!(what, What::Container))
             .find(|kind| kind.large && kind.params.len() == 1);
-        let Some(kind) = newest else { return };
+        let Some((kind, json)) = newest.zip(container.json(Unsaid::False, usize::MAX)) else {
+            return;
+        };
         let head = Head {
             time_ns: self.last_ns,
             tid: 0,
             cpu: 0,
             state_only: false,
         };
-        for container in self.inspector.containers() {
-            if self.named.contains(&container.id) {
-                continue;
-            }
-            let Some(json) = containers::json(container) else {
-                continue;
-            };
-            self.named.insert(container.id.clone());
-            self.params.clear();
-            self.params.push(process::text(json.as_bytes()));
-            Block::event(&mut self.buffer, head, kind, &self.params);
-        }
+        self.params.clear();
+        self.params.push(process::text(json.as_bytes()));
+        self.put(head, kind);
     }
 
     /// The number of events so far. Those that are there for the state alone do not count.
@@ -359,15 +438,9 @@ impl<W: Write> ScapWriter<W> {
 
     /// Events are missing here. Falco has no event that says how many: it is a notification.
     fn lost(&mut self, event: &Event<'_>, seen: &Seen) {
-        let Some(kind) = Table::get().all(|what| matches!(what, What::Notice)).next() else {
-            return;
-        };
         let [count, cause, ..] = event.header().args;
-        self.params.clear();
-        self.params.push(process::text(LOST.as_bytes()));
-        self.params
-            .push(process::text(format!("{count} {cause}").as_bytes()));
-        self.put(Self::head(event, seen), kind);
+        let head = Self::head(event, seen);
+        self.notify(head, LOST, &format!("{count} {cause}"));
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) fn cgroups(of: &[u8]) -> Vec<u8> {
         let mut parts = line.splitn(3, |&byte| byte == b':');
         if let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next())
         {
+            // as Falco's libraries and fields have it
+            let controllers = controllers.strip_prefix(b"name=").unwrap_or(controllers);
             out.extend_from_slice(controllers);
             out.push(b'=');
             out.extend_from_slice(path);
@@ -84,6 +86,11 @@ pub(crate) struct About<'a> {
     vtid: u32,
 }
 
+/// A session or a group; -1, where none is known.
+pub(super) fn id_or_none(id: u32) -> i64 {
+    if id == UNKNOWN { -1 } else { id.into() }
+}
+
 impl<'a> About<'a> {
     pub(crate) fn of(
         process: &'a Process,
@@ -116,6 +123,14 @@ impl<'a> About<'a> {
         }
     }
 
+    /// Whether the state has something about the process that a parameter says. The flags of a program are those of its file.
+    pub(crate) fn knows(&self, param: &str) -> bool {
+        param != "flags"
+            || self.birth.is_some()
+            || self.process.file.is_some()
+            || self.process.memfd
+    }
+
     /// Whether the user of the process is known. A capture may not say it.
     pub(super) fn knows_user(&self) -> bool {
         self.process.credentials(self.tid).euid != UNKNOWN
@@ -141,6 +156,7 @@ impl<'a> About<'a> {
     pub(crate) fn param(&self, name: &str) -> Option<Vec<u8>> {
         let process = self.process;
         let long = |value: u32| i64::from(value).to_le_bytes().to_vec();
+        let group = |id: u32| id_or_none(id).to_le_bytes().to_vec();
         let int = |value: u32| value.to_le_bytes().to_vec();
         let credentials = process.credentials(self.tid);
         let capabilities = || self.inspector.capabilities(process, self.tid);
@@ -156,7 +172,12 @@ impl<'a> About<'a> {
             "cgroups" => cgroups(&process.cgroups.text),
             "env" => self.env().to_vec(),
             "tty" => int(self.inspector.tty(process)),
-            "vpgid" | "pgid" => long(process.pgid),
+            "vpgid" => group(if process.vpid == Some(process.pid) {
+                process.pgid
+            } else {
+                process.vpgid.unwrap_or(process.pgid)
+            }),
+            "pgid" => group(process.pgid),
             "loginuid" => int(process.loginuid),
             // Falco's are the effective ones
             "uid" => int(credentials.euid),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Size, Time};
+use super::{KeyError, Size, Time};
 use crate::recording_file::RecordingFormat;
 
 /// The most memory that the latest events can have.
-pub(super) const MAX_MEMORY: u64 = 4 << 30;
+const MAX_MEMORY: u64 = 4 << 30;
 
 /// The least: some events fit.
-pub(super) const MIN_MEMORY: u64 = 64 << 10;
+const MIN_MEMORY: u64 = 64 << 10;
 
 /// `capture`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -69,6 +69,23 @@ pub enum CaptureSelection {
 }
 
 impl CaptureConfig {
+    /// Checks what the types cannot express.
+    pub(super) fn check(&self) -> Result<(), KeyError> {
+        if self.memory.0 > MAX_MEMORY {
+            return Err(KeyError::MuchMemory);
+        }
+        if self.memory.0 < MIN_MEMORY {
+            return Err(KeyError::LittleMemory);
+        }
+        if self.max_files == 0 {
+            return Err(KeyError::NoFiles);
+        }
+        if self.folder().is_none() {
+            return Err(KeyError::CapturePrefix);
+        }
+        Ok(())
+    }
+
     /// The folder of the files, and how their names begin. None: `path_prefix` does not end with the beginning of a name.
     pub(crate) fn folder(&self) -> Option<(&Path, &str)> {
         let prefix = self.path_prefix.file_name()?.to_str()?;

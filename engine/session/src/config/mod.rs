@@ -119,10 +119,8 @@ impl Config {
 
     /// Checks what the types cannot express. An error has the key and what is wrong.
     fn check(&self) -> Result<(), (&'static str, KeyError)> {
-        for (name, value) in &self.limits {
-            (Limits::default().set(name, *value)).map_err(|error| ("limits", error.into()))?;
-        }
-        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error.into()))?;
+        self.check_driver()?;
+        self.check_plugins()?;
         if self.outputs_queue.capacity == 0 {
             return Err(("outputs_queue", KeyError::EmptyQueue));
         }
@@ -130,6 +128,31 @@ impl Config {
             let key = "capacity".to_owned();
             return Err(("outputs_queue", KeyError::LongQueue(key)));
         }
+        self.check_rates()?;
+        if self.heartbeat.interval.0 < HeartbeatConfig::LEAST {
+            return Err(("heartbeat", KeyError::FastHeartbeat));
+        }
+        (self.capture.check()).map_err(|problem| ("capture", problem))?;
+        outputs::check(&self.outputs).map_err(|problem| ("outputs", problem))?;
+        (self.webserver.check()).map_err(|problem| ("webserver", problem))
+    }
+
+    fn check_driver(&self) -> Result<(), (&'static str, KeyError)> {
+        for (name, value) in &self.limits {
+            (Limits::default().set(name, *value)).map_err(|error| ("limits", error.into()))?;
+        }
+        if let Some(driver) = &self.driver
+            && driver != drivers::AUTO
+        {
+            drivers::Order::named(&[driver]).map_err(|error| ("driver", error.into()))?;
+        }
+        drivers::Order::named(&self.driver_order)
+            .map_err(|error| ("driver_order", error.into()))?;
+        Ok(())
+    }
+
+    fn check_plugins(&self) -> Result<(), (&'static str, KeyError)> {
+        Pins::new(self.plugin_sums.clone()).map_err(|error| ("plugin_sums", error.into()))?;
         for (at, plugin) in self.rule_plugins.iter().enumerate() {
             let name = &plugin.plugin;
             let mut before = self.rule_plugins[..at].iter();
@@ -151,6 +174,10 @@ impl Config {
             let key = "plugin_deadline".to_owned();
             return Err(("plugin_deadline", KeyError::NoTime(key)));
         }
+        Ok(())
+    }
+
+    fn check_rates(&self) -> Result<(), (&'static str, KeyError)> {
         let is_rate = |rate: f64| rate.is_finite() && rate >= 0.0;
         let limits = &self.alert_limits;
         let rates = [("all rules", limits.rate)]
@@ -161,41 +188,15 @@ impl Config {
                 return Err(("alert_limits", KeyError::Rate(rule.to_owned())));
             }
         }
-        if !is_rate(self.syscall_event_drops.rate) {
+        let drops = &self.syscall_event_drops;
+        if !is_rate(drops.rate) {
             let what = "losses".to_owned();
             return Err(("syscall_event_drops", KeyError::Rate(what)));
         }
-        if let Some(driver) = &self.driver
-            && driver != drivers::AUTO
-        {
-            drivers::Order::named(&[driver]).map_err(|error| ("driver", error.into()))?;
-        }
-        drivers::Order::named(&self.driver_order)
-            .map_err(|error| ("driver_order", error.into()))?;
-        if self.heartbeat.interval.0 < HeartbeatConfig::LEAST {
-            return Err(("heartbeat", KeyError::FastHeartbeat));
-        }
-        if self.capture.memory.0 > capture::MAX_MEMORY {
-            return Err(("capture", KeyError::MuchMemory));
-        }
-        if self.capture.memory.0 < capture::MIN_MEMORY {
-            return Err(("capture", KeyError::LittleMemory));
-        }
-        if self.capture.max_files == 0 {
-            return Err(("capture", KeyError::NoFiles));
-        }
-        if self.capture.folder().is_none() {
-            return Err(("capture", KeyError::CapturePrefix));
-        }
-        let actions = &self.syscall_event_drops.actions;
-        if actions.contains(&DropAction::Ignore) && actions.len() > 1 {
+        if drops.actions.contains(&DropAction::Ignore) && drops.actions.len() > 1 {
             return Err(("syscall_event_drops", KeyError::IgnoreAndMore));
         }
-        if let Err(problem) = outputs::check(&self.outputs) {
-            return Err(("outputs", problem));
-        }
-        (self.webserver.check()).map_err(|problem| ("webserver", problem))?;
-        if !(0.0..=1.0).contains(&self.syscall_event_drops.threshold) {
+        if !(0.0..=1.0).contains(&drops.threshold) {
             return Err(("syscall_event_drops", KeyError::Threshold));
         }
         Ok(())
@@ -305,11 +306,15 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
             node = next.unwrap_or(node);
             secret |= node.secret;
         }
+        let problem = error.into_inner().to_string();
         let problem = if secret || holds_secret(node) {
-            "what came from the environment or a file (it is not shown) does not fit here"
-                .to_owned()
+            let expected = expected(&problem).map(|what| format!("; expected {what}"));
+            format!(
+                "what came from the environment or a file (it is not shown) does not fit here{}",
+                expected.unwrap_or_default()
+            )
         } else {
-            in_words(shown(&error.into_inner().to_string()))
+            in_words(shown(&problem))
         };
         let path = shown(&path.to_string());
         ConfigError::at(&node.place, Fault::Value { path, problem })
@@ -318,10 +323,36 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
 
 /// What serde says, without names of types.
 fn in_words(problem: String) -> String {
-    match problem.split_once("expected struct ") {
-        Some((before, _)) => format!("{before}expected a map of keys"),
-        None => problem,
+    match (problem.rsplit_once(EXPECTED), expected(&problem)) {
+        (Some((before, _)), Some(what)) => format!("{before}{EXPECTED}{what}"),
+        _ => problem,
     }
+}
+
+/// Before what serde says that a value must be.
+const EXPECTED: &str = ", expected ";
+
+/// What a value must be, if serde says that it has another type. It never has a part of the value.
+fn expected(problem: &str) -> Option<String> {
+    if !["invalid type: ", "invalid value: "]
+        .iter()
+        .any(|begin| problem.starts_with(begin))
+    {
+        return None;
+    }
+    let (_, what) = problem.rsplit_once(EXPECTED)?;
+    Some(match what {
+        "u8" => format!("a whole number from 0 to {}", u8::MAX),
+        "u16" => format!("a whole number from 0 to {}", u16::MAX),
+        "u32" => format!("a whole number from 0 to {}", u32::MAX),
+        "u64" | "usize" => "a whole number that is not negative".to_owned(),
+        "f64" => "a number".to_owned(),
+        "a string" => "a text".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a map of keys".to_owned(),
+        what if what.starts_with("struct ") => "a map of keys".to_owned(),
+        what => what.to_owned(),
+    })
 }
 
 fn holds_secret(node: &Node) -> bool {

@@ -263,6 +263,47 @@ fn outputs_have_their_own_queue_and_spool() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_is_told_in_words() {
+    for (text, expected) in [
+        (
+            "webserver: {listen_port: 99999}",
+            "webserver.listen_port: invalid value: integer `99999`, expected a whole number from 0 to 65535",
+        ),
+        (
+            "outputs_queue: {capacity: -1}",
+            "invalid value: integer `-1`, expected a whole number that is not negative",
+        ),
+        (
+            "heartbeat: {interval: 2}",
+            "heartbeat.interval: invalid type: integer `2`, expected a time with its unit, such as 10s or 5m",
+        ),
+        (
+            "outputs: [{plugin: p, spool: {size: [1]}}]",
+            "invalid type: sequence, expected a size such as 4096, 64K, 64M or 1G",
+        ),
+        (
+            "webserver: 3",
+            "invalid type: integer `3`, expected a map of keys",
+        ),
+    ] {
+        let error = load(text).unwrap_err();
+        assert!(error.ends_with(expected), "{error}");
+    }
+    // what came from elsewhere is not shown, but what is expected is
+    let folder = Folder::new();
+    let secret = folder.put("secret", "12, expected 34");
+    let port = format!(
+        "webserver: {{listen_port: \"${{file:{}}}\"}}",
+        secret.display()
+    );
+    let error = folder.load(&port, &[]).unwrap_err();
+    assert!(
+        error.ends_with("does not fit here; expected a whole number from 0 to 65535"),
+        "{error}"
+    );
+}
+
+#[test]
 fn yes_and_no_are_read_where_a_boolean_is_expected_and_nowhere_else() {
     let config =
         load("json_output: yes\nstdout_output: {enabled: off}\nstatic_fields: {a: \"no\"}\n");

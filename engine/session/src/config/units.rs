@@ -1,6 +1,7 @@
 //! Times and sizes, as people write them.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -19,13 +20,26 @@ pub struct Size(pub u64);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let time = humantime::parse_duration(&text)
+        deserializer.deserialize_str(TimeText)
+    }
+}
+
+struct TimeText;
+
+impl de::Visitor<'_> for TimeText {
+    type Value = Time;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a time with its unit, such as 10s or 5m")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
+        let time = humantime::parse_duration(text)
             .map_err(|error| de::Error::custom(format!("{error}; a time is such as 10s or 5m")))?;
         if time > LONGEST {
             return Err(de::Error::custom("a time has at most 100 years"));
         }
-        Ok(Self(time))
+        Ok(Time(time))
     }
 }
 
@@ -51,18 +65,28 @@ impl JsonSchema for Time {
 
 impl<'de> Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(u64),
-            Text(String),
-        }
-        match Form::deserialize(deserializer)? {
-            Form::Number(number) => Ok(Self(number)),
-            Form::Text(text) => size(&text)
-                .map(Self)
-                .ok_or_else(|| de::Error::custom("a size is such as 4096, 64K, 64M or 1G")),
-        }
+        deserializer.deserialize_any(SizeText)
+    }
+}
+
+struct SizeText;
+
+impl de::Visitor<'_> for SizeText {
+    type Value = Size;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a size such as 4096, 64K, 64M or 1G")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Size, E> {
+        Ok(Size(number))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+        let number = size(text);
+        number
+            .map(Size)
+            .ok_or_else(|| de::Error::custom("a size is such as 4096, 64K, 64M or 1G"))
     }
 }
 

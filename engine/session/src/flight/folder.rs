@@ -5,14 +5,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use lanner_plugin::files;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::sys::stat::Mode;
-use nix::unistd::{AccessFlags, UnlinkatFlags, faccessat, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::config::CaptureConfig;
 
@@ -51,30 +51,38 @@ impl Folder {
         Self::check(config)?;
         let failed =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        if !path.is_dir() {
+            files::make_folder(path, 0o700).map_err(failed)?;
+        }
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let descriptor = open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
-        // the file system may be read-only
-        faccessat(
-            &descriptor,
-            ".",
-            AccessFlags::W_OK | AccessFlags::X_OK,
-            AtFlags::AT_EACCESS,
-        )
-        .map_err(|error| failed(error.into()))?;
-        let descriptor = descriptor.into();
-        Ok(Self {
-            descriptor,
+        let folder = Self {
+            descriptor: descriptor.into(),
             prefix: prefix.to_owned(),
             extension: config.format.extension(),
             max_files: config.max_files,
             max_bytes: config.max_total_size.0,
             max_age: config.max_age.0,
-        })
+        };
+        folder.try_out().map_err(failed)?;
+        Ok(folder)
+    }
+
+    /// Makes a file and removes it: that it can be done shows before the first alert. A disk that is full can have room then.
+    fn try_out(&self) -> io::Result<()> {
+        use io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
+        let (name, _file) = match self.create(0, u64::from(std::process::id())) {
+            Ok(made) => made,
+            Err(error) => {
+                let can_be = matches!(error.kind(), AlreadyExists | QuotaExceeded | StorageFull);
+                return if can_be { Ok(()) } else { Err(error) };
+            }
+        };
+        Ok(unlinkat(
+            self.descriptor.as_fd(),
+            name.as_str(),
+            UnlinkatFlags::NoRemoveDir,
+        )?)
     }
 
     /// Checks that no other user can make the folder another one, and that files can be written there. It need not exist.

@@ -6,12 +6,14 @@
 //! | `folder` | the folder of the files: creates them, and removes old ones |
 //! | `writer` | the thread that writes |
 //! | `known` | what the session knows about containers |
+//! | `failures` | files that could not be written |
 //!
 //! The event path copies each event into a ring and does nothing else. When a rule asks for a file, the writer gets the full chunks of
 //! the ring, which it shares with the ring, and a copy of the last one. Later events follow in chunks of their own, until the time or
 //! another limit is over. The event path never waits for the writer: it counts events for which the writer has no room, and the
 //! file says how many these are.
 
+mod failures;
 mod folder;
 mod known;
 mod plan;
@@ -27,6 +29,7 @@ use driver_api::event::{Event, EventBuilder, Flags, Header, Kind, Loss};
 use inspect::{Clock, Inspector};
 use recording::Ring;
 
+pub(crate) use failures::{Failed, Failures};
 pub(crate) use folder::Folder;
 use known::Known;
 pub(crate) use plan::{Limits, Plan};
@@ -66,6 +69,7 @@ pub(crate) struct FlightRecorder {
     ring: Ring,
     folder: Arc<Folder>,
     known: Arc<Known>,
+    failures: Failures,
     /// How many containers the session knew when `known` learned from it.
     containers: usize,
     active: Option<Active>,
@@ -89,8 +93,12 @@ impl FlightRecorder {
     /// # Errors
     ///
     /// The folder cannot be used, or the thread cannot be started.
-    pub(crate) fn start(plan: &Plan, live: bool) -> std::io::Result<Option<Self>> {
-        let Some((mut recorder, writer)) = Self::with_writer(plan, live)? else {
+    pub(crate) fn start(
+        plan: &Plan,
+        live: bool,
+        failures: Failures,
+    ) -> std::io::Result<Option<Self>> {
+        let Some((mut recorder, writer)) = Self::with_writer(plan, live, failures)? else {
             return Ok(None);
         };
         let thread = std::thread::Builder::new()
@@ -101,7 +109,11 @@ impl FlightRecorder {
     }
 
     /// A recorder, and what its thread has to run.
-    fn with_writer(plan: &Plan, live: bool) -> std::io::Result<Option<(Self, Writer)>> {
+    fn with_writer(
+        plan: &Plan,
+        live: bool,
+        failures: Failures,
+    ) -> std::io::Result<Option<(Self, Writer)>> {
         if !plan.is_on() {
             return Ok(None);
         }
@@ -124,6 +136,7 @@ impl FlightRecorder {
             give_back,
             folder: Arc::clone(&folder),
             known: Arc::clone(&known),
+            failures: failures.clone(),
             format: plan.config().format,
             live,
             open: None,
@@ -133,6 +146,7 @@ impl FlightRecorder {
             ring: Ring::new(memory, ns(plan.window())),
             folder,
             known,
+            failures,
             containers: 0,
             active: None,
             spare: Vec::new(),
@@ -148,18 +162,44 @@ impl FlightRecorder {
         Ok(Some((recorder, writer)))
     }
 
+    /// Files that could not be written.
+    pub(crate) fn failures(&self) -> Failures {
+        self.failures.clone()
+    }
+
     /// Keeps events as long as reloaded rules need them. What is kept now stays, and so does the file that is being written.
     pub(crate) fn keep(&mut self, plan: &Plan) {
         self.ring.set_window(ns(plan.window()));
     }
 
-    /// Takes an event that the inspector has not seen yet.
+    /// Makes ready for an event that the inspector has not seen yet.
     #[inline]
-    pub(crate) fn event(&mut self, event: &Event<'_>, inspector: &Inspector) {
+    pub(crate) fn before(&mut self, event: &Event<'_>, inspector: &Inspector) {
         let time_ns = event.header().time_ns;
         if self.ring.is_due(time_ns) {
             self.begin_span(time_ns, inspector);
         }
+    }
+
+    /// Takes an event that the inspector has seen.
+    #[inline]
+    pub(crate) fn event(&mut self, event: &Event<'_>, inspector: &Inspector) {
+        if inspector.has_moved() {
+            self.report_moved(event, inspector);
+        }
+        self.take(event, inspector);
+    }
+
+    /// What /proc has shown of cgroups with this event goes before it: the event does not say it.
+    #[cold]
+    fn report_moved(&mut self, event: &Event<'_>, inspector: &Inspector) {
+        inspector.report_moved(event.header().time_ns, &mut |report| {
+            self.take(report, inspector);
+        });
+    }
+
+    #[inline]
+    fn take(&mut self, event: &Event<'_>, inspector: &Inspector) {
         self.ring.push(event);
         if self.active.is_some() {
             if inspector.container_count() != self.containers {
@@ -256,6 +296,14 @@ impl FlightRecorder {
         let at_ns = event.header().time_ns;
         let until_ns = at_ns.saturating_add(ns(limits.duration));
         let until = Instant::now() + limits.duration;
+        if self
+            .active
+            .as_ref()
+            .is_some_and(|file| file.size.has_failed())
+        {
+            // nothing more comes into it
+            self.end();
+        }
         if let Some(active) = &mut self.active {
             active.until_ns = active.until_ns.max(until_ns);
             active.until = active.until.max(until);
@@ -287,6 +335,7 @@ impl FlightRecorder {
             file,
             window: self.ring.window(from_ns),
             cgroups: inspector.cgroups(),
+            users: self.users_elsewhere(inspector),
             size: Arc::clone(&size),
             // the clock of the alert
             clock: Clock::fixed(inspector.clock().offset_ns()),
@@ -312,6 +361,15 @@ impl FlightRecorder {
             lost: 0,
         });
         Some(name)
+    }
+
+    /// Who the users of the host are that a replayed recording was made on. The writer reads those of this host.
+    fn users_elsewhere(&self, inspector: &Inspector) -> Vec<u8> {
+        let mut events = Vec::new();
+        if !self.live {
+            inspector.report_users(&mut |event| event.append_to(&mut events));
+        }
+        events
     }
 
     fn complain(&mut self, what: &str) {

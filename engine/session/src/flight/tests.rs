@@ -44,7 +44,9 @@ impl Stage {
     fn new(config: &CaptureConfig, asked: RuleCapture) -> Self {
         let plan = Plan::new(config, 1, &[asked]);
         let inspector = isolated();
-        let recorder = FlightRecorder::start(&plan, false).unwrap().unwrap();
+        let recorder = FlightRecorder::start(&plan, false, Failures::default())
+            .unwrap()
+            .unwrap();
         Self {
             recorder,
             inspector,
@@ -58,8 +60,9 @@ impl Stage {
         event.header.time_ns = second * SECOND;
         let bytes = event.bytes();
         let parsed = Event::parse(&bytes).unwrap();
-        self.recorder.event(&parsed, &self.inspector);
+        self.recorder.before(&parsed, &self.inspector);
         self.inspector.update(&parsed);
+        self.recorder.event(&parsed, &self.inspector);
         self.number += 1;
         event
     }
@@ -228,7 +231,9 @@ fn a_file_that_cannot_be_written_is_not_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::new(&config(folder.path()), 1, &[asked(1)]);
     let inspector = isolated();
-    let (recorder, mut writer) = FlightRecorder::with_writer(&plan, false).unwrap().unwrap();
+    let (recorder, mut writer) = FlightRecorder::with_writer(&plan, false, Failures::default())
+        .unwrap()
+        .unwrap();
     let (name, file) = recorder.folder.create(1, 1).unwrap();
     drop(file);
     let path = folder.path().join(&name);
@@ -238,11 +243,32 @@ fn a_file_that_cannot_be_written_is_not_left_behind() {
         file: std::fs::File::open(&path).unwrap(),
         window: recorder.ring.window(0),
         cgroups: inspector.cgroups(),
+        users: Vec::new(),
         size: Arc::new(writer::Size::new(None)),
         clock: inspector.clock(),
     };
+    let name = begin.name.clone();
     assert!(writer.begin(begin).is_err());
     assert!(!path.exists());
+    // an alert has named it
+    let failed = recorder.failures().take();
+    let said = failed.iter().map(|one| (one.name.as_str(), one.removed));
+    assert_eq!(said.collect::<Vec<_>>(), [(name.as_str(), true)]);
+}
+
+#[test]
+fn an_alert_does_not_share_a_file_that_cannot_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(&config(folder.path()), asked(60));
+    let first = stage.alert(1).unwrap();
+    assert_eq!(stage.alert(2).as_ref(), Some(&first));
+    stage.recorder.active.as_ref().unwrap().size.fail();
+    let mut second = None;
+    test_support::wait_until("the writer gives the ring's memory back", || {
+        second = stage.alert(3);
+        second.is_some()
+    });
+    assert_ne!(second, Some(first));
 }
 
 #[test]
@@ -323,6 +349,7 @@ fn feed(recorder: &mut FlightRecorder, events: impl IntoIterator<Item = Vec<u8>>
     let inspector = isolated();
     let mut scripted = Scripted::new(events, None);
     let polled = scripted.poll(Duration::ZERO, &mut |event| {
+        recorder.before(&event, &inspector);
         recorder.event(&event, &inspector);
         driver_api::driver::Flow::Continue
     });
@@ -345,7 +372,9 @@ fn events_go_on_while_a_full_ring_is_saved_and_none_is_lost_in_silence() {
     let plan = Plan::new(&config, 1, &[asked(1000)]);
     let inspector = isolated();
     // the writer does not run: the disk is as slow as can be
-    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, false).unwrap().unwrap();
+    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, false, Failures::default())
+        .unwrap()
+        .unwrap();
     feed(&mut recorder, numbered(0, BEFORE, BYTES));
     assert!(recorder.ring.bytes() > MEMORY / 2);
     assert!(recorder.ring.window(0).copied() <= 256 << 10);
@@ -415,4 +444,50 @@ fn a_file_is_not_larger_than_asked_for_and_has_the_alert() {
             assert_eq!(&*state.process_by_pid(7).unwrap().exe, b"/bin/first");
         }
     }
+}
+
+#[test]
+fn a_file_says_where_a_process_has_moved() {
+    let id = "c010f5a08549441fb384b5e9ede5a4e4122381543d5213298164215f9a25736a";
+    let folder = tempfile::tempdir().unwrap();
+    let proc_root = tempfile::tempdir().unwrap();
+    std::fs::create_dir(proc_root.path().join("7")).unwrap();
+    let group = |path: &str| {
+        let text = format!("4:freezer:{path}\n0::/\n");
+        std::fs::write(proc_root.path().join("7/cgroup"), text).unwrap();
+    };
+    group("/elsewhere");
+    let mut stage = Stage::new(&config(folder.path()), asked(5));
+    stage.inspector = Inspector::new(&inspect::Options {
+        proc_root: Some(proc_root.path().to_owned()),
+        ..inspect::testing::isolated_options()
+    });
+    let ids = driver_api::event::Ids::default();
+    stage.event(1, Ev::exec(7, "/bin/sh", &["sh"], ids));
+    stage.event(2, Ev::call(7, "close", &[3], 0));
+    let open = Ev::call(7, "openat", &[-100, 1, 1], 4).said(1, b"/sys/fs/cgroup/cgroup.procs");
+    stage.event(3, open);
+    // the write comes a little later than the open
+    stage.event(4, Ev::call(7, "close", &[5], 0));
+    group(&format!("/docker/{id}"));
+    let name = stage.alert(5).unwrap();
+    stage.event(6, Ev::call(7, "close", &[3], 0));
+    drop(stage);
+    let mut replay = Replay::open(&folder.path().join(name), SyscallSet::all()).unwrap();
+    let mut state = isolated();
+    let mut found = Vec::new();
+    while !matches!(
+        replay.poll(Duration::ZERO, &mut |event| {
+            let seen = state.update(&event);
+            if !event.has(Flags::UNSELECTED) {
+                let process = seen.process.and_then(|key| state.process(key)).unwrap();
+                let second = event.header().time_ns / SECOND;
+                found.push((second, process.cgroups.container.is_some()));
+            }
+            driver_api::driver::Flow::Continue
+        }),
+        Ok(Polled::Ended(_))
+    ) {}
+    let expected = [1, 2, 3, 4, 5, 6].map(|second| (second, second >= 5));
+    assert_eq!(found, expected);
 }

@@ -12,6 +12,7 @@ use recording::Window;
 use scap::Machine;
 
 use super::Folder;
+use super::failures::{Failed, Failures};
 use super::known::Known;
 use crate::recording_file::{RecordingFile, RecordingFormat};
 use crate::stoppable::StoppableWriter;
@@ -35,15 +36,18 @@ pub(super) struct Begin {
     /// The events up to that of the alert.
     pub(super) window: Window,
     pub(super) cgroups: KnownCgroups,
+    /// Events that say who the users of another host are, if the file is made of a recording.
+    pub(super) users: Vec<u8>,
     pub(super) size: Arc<Size>,
     pub(super) clock: Clock,
 }
 
-/// How large a file may become, which a later alert may raise, and whether it is.
+/// How large a file may become, which a later alert may raise, and whether it takes no more.
 #[derive(Debug)]
 pub(super) struct Size {
     most: AtomicU64,
     full: AtomicBool,
+    failed: AtomicBool,
 }
 
 impl Size {
@@ -52,6 +56,7 @@ impl Size {
         Self {
             most: AtomicU64::new(most.unwrap_or(u64::MAX)),
             full: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
         }
     }
 
@@ -64,6 +69,17 @@ impl Size {
     /// The file takes no more events.
     pub(super) fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
+    }
+
+    /// The file could not be written.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The file takes no more, because it could not be written.
+    pub(super) fn fail(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+        self.full.store(true, Ordering::Relaxed);
     }
 
     fn most(&self) -> u64 {
@@ -81,6 +97,7 @@ impl Size {
 /// A file that is being written.
 #[derive(Debug)]
 pub(super) struct Open {
+    name: String,
     file: RecordingFile,
     size: Arc<Size>,
 }
@@ -93,6 +110,7 @@ pub(super) struct Writer {
     pub(super) give_back: Sender<Vec<u8>>,
     pub(super) folder: Arc<Folder>,
     pub(super) known: Arc<Known>,
+    pub(super) failures: Failures,
     pub(super) format: RecordingFormat,
     pub(super) live: bool,
     pub(super) open: Option<Open>,
@@ -113,27 +131,31 @@ impl Writer {
                     done
                 }
             };
-            if let Err(error) = done {
-                self.open = None;
-                complain(&error);
+            if let Err(error) = done
+                && let Some(open) = self.open.take()
+            {
+                self.report(open.name, &open.size, &error, false);
                 self.folder.tidy();
             }
         }
         self.end();
     }
 
+    /// Begins a file. One that cannot be written is reported and removed.
     pub(super) fn begin(&mut self, begin: Begin) -> io::Result<()> {
         let Begin {
             name,
             file,
             window,
             cgroups,
+            users,
             size,
             clock,
         } = begin;
         let beginning = Beginning {
             window: &window,
             cgroups: &cgroups,
+            users: &users,
             format: self.format,
             clock,
             live: self.live,
@@ -141,20 +163,31 @@ impl Writer {
         let known = Arc::clone(&self.known) as Arc<dyn ContainerSource>;
         let early = beginning.surplus(size.most());
         match early.and_then(|early| beginning.write(file, early, Some(known))) {
-            Ok((mut file, _)) => {
+            Ok((file, _)) => {
                 size.note(file.bytes());
-                if self.live {
-                    file.read_cgroups();
-                }
-                self.open = Some(Open { file, size });
+                self.open = Some(Open { name, file, size });
                 Ok(())
             }
             Err(error) => {
                 // it has no event
                 self.folder.remove(&name);
+                self.report(name, &size, &error, true);
                 Err(error)
             }
         }
+    }
+
+    /// Says that a file is not whole, or not there: in the log, to the event path, and in a later alert.
+    fn report(&self, name: String, size: &Size, error: &io::Error, removed: bool) {
+        tracing::warn!(
+            "capture file {name} is not whole, because it could not be written: {error}"
+        );
+        size.fail();
+        self.failures.add(Failed {
+            name,
+            reason: error.to_string(),
+            removed,
+        });
     }
 
     fn events(&mut self, mut events: Vec<u8>) -> io::Result<()> {
@@ -188,15 +221,11 @@ impl Writer {
         };
         self.known.answer();
         if let Err(error) = open.file.finish() {
-            complain(&error);
+            self.report(open.name, &open.size, &error, false);
         }
         self.known.forget();
         self.folder.tidy();
     }
-}
-
-fn complain(error: &io::Error) {
-    tracing::warn!("a capture file is not whole, because it could not be written: {error}");
 }
 
 /// What a file begins with: the state before some of the window's events, and these events.
@@ -204,6 +233,7 @@ fn complain(error: &io::Error) {
 struct Beginning<'a> {
     window: &'a Window,
     cgroups: &'a KnownCgroups,
+    users: &'a [u8],
     format: RecordingFormat,
     clock: Clock,
     live: bool,
@@ -243,8 +273,14 @@ impl Beginning<'_> {
             proc_root: None,
             clock: self.clock,
             containers,
+            elsewhere: !self.live,
             ..Options::default()
         });
+        let mut users = self.users;
+        while let Some((event, later)) = first(users) {
+            state.update(&event);
+            users = later;
+        }
         let mut chunks = self.window.chunks();
         let mut rest: &[u8] = &[];
         loop {

@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 use super::Sources;
 use super::history::Look;
 use crate::counters::WorkerStatus;
-use crate::telemetry::{Telemetry, usage};
+use crate::telemetry::{Telemetry, shown, usage};
 
 /// How lanner is, its driver, its outputs and its rules.
 #[derive(Debug, Serialize)]
@@ -189,7 +189,10 @@ pub(super) fn state(sources: &Sources, feed: &Feed, looks: Vec<Look>) -> State {
         rule_plugins: (telemetry.workers().iter())
             .map(|worker| rule_plugin(worker))
             .collect(),
-        outputs: sources.outputs.accounts().into_iter().map(output).collect(),
+        outputs: shown::accounts(&sources.outputs)
+            .into_iter()
+            .map(output)
+            .collect(),
         usage: usage::read().map(|usage| Usage {
             cpu_seconds: usage.cpu_seconds,
             resident_bytes: usage.resident,

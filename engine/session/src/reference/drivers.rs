@@ -177,10 +177,10 @@ fn ways(gap: &Gap, all: &[Gap], host: &Host) -> Vec<Way> {
 }
 
 /// The commands that close gaps of drivers on this host, or make a driver usable, as text. A gap that no command closes is
-/// left out.
+/// left out, and what the same commands close comes together.
 #[must_use]
 pub fn fixes(host: &Host) -> String {
-    let mut text = String::new();
+    let mut all: Vec<(Vec<String>, Vec<Way>)> = Vec::new();
     let mut seen = BTreeSet::new();
     for driver in registered() {
         let mut say = |name: &str, driver: &dyn Driver| {
@@ -191,12 +191,13 @@ pub fn fixes(host: &Host) -> String {
             };
             for gap in support.gaps() {
                 let ways = ways(gap, support.gaps(), host);
-                if !ways.is_empty() && seen.insert((name.to_owned(), gap.what.clone())) {
-                    append_ways(
-                        &mut text,
-                        &format!("{name}: {verdict}: {}", gap.what),
-                        &ways,
-                    );
+                if ways.is_empty() || !seen.insert((name.to_owned(), gap.what.clone())) {
+                    continue;
+                }
+                let heading = format!("{name}: {verdict}: {}", gap.what);
+                match all.iter_mut().find(|(_, known)| *known == ways) {
+                    Some((headings, _)) => headings.push(heading),
+                    None => all.push((vec![heading], ways)),
                 }
             }
         };
@@ -210,18 +211,24 @@ pub fn fixes(host: &Host) -> String {
             );
         }
     }
-    if text.is_empty() {
+    if all.is_empty() {
         return "no command closes a gap on this host (`lanner drivers` shows the gaps)\n"
             .to_owned();
+    }
+    let mut text = String::new();
+    for (headings, ways) in &all {
+        append_ways(&mut text, headings, ways);
     }
     text
 }
 
-fn append_ways(text: &mut String, heading: &str, ways: &[Way]) {
+fn append_ways(text: &mut String, headings: &[String], ways: &[Way]) {
     if !text.is_empty() {
         text.push('\n');
     }
-    let _ = writeln!(text, "{heading}");
+    for heading in headings {
+        let _ = writeln!(text, "{heading}");
+    }
     for (at, way) in ways.iter().enumerate() {
         let or = if at == 0 { "" } else { "or " };
         let _ = writeln!(text, "  {or}{}:", way.effect);
@@ -255,6 +262,13 @@ mod tests {
             text.contains("sysctl -w kernel.yama.ptrace_scope=1"),
             "{text}"
         );
+        // what the same commands close comes together
+        let commands: Vec<&str> = text
+            .split("\n\n")
+            .filter_map(|block| Some(block.split_once("\n  ")?.1.trim_end()))
+            .collect();
+        let distinct: BTreeSet<&&str> = commands.iter().collect();
+        assert_eq!(distinct.len(), commands.len(), "{text}");
         assert!(
             text.contains("lanner.service.d/60-capabilities.conf"),
             "{text}"

@@ -130,9 +130,52 @@ fn settings(schema: &Value, text: &mut String) {
         let description = property["description"].as_str().unwrap_or_default();
         let description = description.split("\n\n").next().unwrap_or_default();
         let _ = write!(text, "  {name}: {}", description.replace('\n', " "));
+        let choices = choices(schema, property);
+        if !choices.is_empty() {
+            let _ = write!(text, " One of {}.", choices.join(", "));
+        }
+        let required = schema["required"].as_array();
+        if required.is_some_and(|names| names.contains(&Value::from(name.as_str()))) {
+            text.push_str(" (required)");
+        }
         match property.get("default") {
             Some(Value::Null) | None => text.push('\n'),
             Some(default) => drop(writeln!(text, " [{default}]")),
         }
+    }
+}
+
+/// The words that a setting can have, if its schema lists them: here, or in the definition that it refers to.
+fn choices<'a>(schema: &'a Value, property: &'a Value) -> Vec<&'a str> {
+    let reference = property["$ref"].as_str();
+    let definition = reference.and_then(|name| name.strip_prefix("#/$defs/"));
+    let property = definition.map_or(property, |name| &schema["$defs"][name]);
+    let words = |list: &'a Value| list.as_array().into_iter().flatten();
+    words(&property["enum"])
+        .chain(words(&property["oneOf"]).map(|choice| &choice["const"]))
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_says_which_settings_are_required_and_what_they_can_be() {
+        let schema = json!({
+            "properties": {
+                "batch": {"$ref": "#/$defs/Batch", "default": "none", "description": "How many."},
+                "level": {"enum": ["low", "high"], "description": "How much."},
+                "url": {"type": "string", "description": "Where to."},
+            },
+            "required": ["url"],
+            "$defs": {"Batch": {"oneOf": [{"const": "none"}, {"const": "array"}]}},
+        });
+        let mut text = String::new();
+        settings(&schema, &mut text);
+        let expected = "  batch: How many. One of none, array. [\"none\"]\n  \
+                        level: How much. One of low, high.\n  url: Where to. (required)\n";
+        assert_eq!(text, expected);
     }
 }

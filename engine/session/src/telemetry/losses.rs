@@ -9,6 +9,7 @@ use driver_api::event::Loss;
 use super::{Telemetry, now_ns};
 use crate::config::{DropAction, EventDrops};
 use crate::counters::Sight;
+use crate::flight::Failed;
 use crate::heartbeat::Sign;
 use delivery::alert::AlertFormat;
 use delivery::{Bucket, Counts, Outputs, Rate};
@@ -35,6 +36,8 @@ const RULES_OFF: &str = "lanner internal: rule plugin off";
 pub(crate) const RULES_EMPTY: &str = "lanner internal: empty rule file";
 /// A rule plugin beside the event path did not see all events.
 pub(crate) const RULES_LOSS: &str = "lanner internal: rule plugin event loss";
+/// The file of an alert could not be written.
+const CAPTURE_FILE: &str = "lanner internal: capture file";
 
 fn text(name: &str, value: &str) -> (String, OwnedValue) {
     let value = OwnedValue::String(value.as_bytes().to_vec());
@@ -47,6 +50,23 @@ pub(crate) fn rules_off(format: &AlertFormat, plugin: &str, reason: &str) -> Ale
     let message = format!("{RULES_OFF}. Rule plugin {plugin} is switched off: {reason}.");
     let fields = vec![text("plugin", plugin), text("reason", reason)];
     format.internal(now_ns(), RULES_OFF, Priority::Critical, &message, fields)
+}
+
+/// The alert about the file of an alert that could not be written.
+pub(crate) fn failed_file(format: &AlertFormat, failed: &Failed) -> Alert {
+    let Failed {
+        name,
+        reason,
+        removed,
+    } = failed;
+    let what = if *removed {
+        "is missing"
+    } else {
+        "is not whole"
+    };
+    let message = format!("{CAPTURE_FILE}. {name} {what}: it could not be written: {reason}.");
+    let fields = vec![text("capture.file", name), text("reason", reason)];
+    format.internal(now_ns(), CAPTURE_FILE, Priority::Critical, &message, fields)
 }
 
 /// The alert about a rule file that a reload found empty.

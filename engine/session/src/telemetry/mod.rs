@@ -6,11 +6,13 @@
 //! | `losses` | alerts about losses |
 //! | `prometheus`, `usage` | the text of /metrics; the resources that lanner uses |
 //! | `web` | HTTP |
+//! | `shown` | names without secrets |
 //! | `service` | systemd's notifications |
 
 pub(crate) mod losses;
 mod prometheus;
 pub(crate) mod service;
+pub(crate) mod shown;
 pub(crate) mod usage;
 pub(crate) mod web;
 

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use driver_api::event::Loss;
 
+use super::shown::Shown;
 use super::{Telemetry, usage};
 use crate::counters::WorkerStatus;
 use delivery::Account;
@@ -105,8 +106,10 @@ fn about(page: &mut Page, telemetry: &Telemetry) {
         ),
     ] {
         page.head(name, GAUGE, help);
+        let mut shown = Shown::default();
         for (file, sum) in files {
-            page.line(name, &[("file_name", file), ("sha256", sum)], 1);
+            let file = shown.name(file);
+            page.line(name, &[("file_name", &file), ("sha256", sum)], 1);
         }
     }
     page.head(

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixListener as StdUnixListener;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::{Telemetry, prometheus};
+use super::{Telemetry, prometheus, shown};
 use crate::config::Webserver;
 use crate::error::WebError;
 use crate::page::{self, Page, Place};
@@ -35,10 +35,16 @@ const SLOW: Duration = Duration::from_secs(10);
 /// How long a connection may last, whatever it does: reading slowly, or asking again and again.
 const LONGEST: Duration = Duration::from_secs(60);
 
+/// How long a page of metrics is given to all who ask for it. Making it costs more than all else that is asked for, and
+/// clients that ask for nothing else must not keep others waiting.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// What is asked for.
 #[derive(Debug)]
 struct Site {
     settings: Webserver,
+    /// The latest page of metrics, and when it was made.
+    metrics: Mutex<Option<(Instant, Bytes)>>,
     telemetry: Arc<Telemetry>,
     outputs: Arc<Outputs>,
     page: Option<Page>,
@@ -95,6 +101,7 @@ pub(crate) fn start(
     let invitation = page.as_ref().map(Page::invitation);
     let site = Arc::new(Site {
         settings: settings.clone(),
+        metrics: Mutex::default(),
         telemetry,
         outputs,
         page,
@@ -235,12 +242,8 @@ impl Site {
         }
         match path {
             "/metrics" if self.settings.prometheus_metrics_enabled => {
-                let page = prometheus::page(&self.telemetry, &self.outputs.accounts());
-                with(
-                    StatusCode::OK,
-                    "text/plain; version=0.0.4; charset=utf-8",
-                    page,
-                )
+                let kind = "text/plain; version=0.0.4; charset=utf-8";
+                with(StatusCode::OK, kind, self.metrics())
             }
             "/versions" => self.versions(),
             _ => match &self.page {
@@ -248,6 +251,20 @@ impl Site {
                 _ => plain(StatusCode::NOT_FOUND, "there is no such page\n"),
             },
         }
+    }
+
+    /// The page of metrics; it is at most [`FRESH`] old.
+    fn metrics(&self) -> Bytes {
+        let mut latest = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((made, page)) = &*latest
+            && made.elapsed() < FRESH
+        {
+            return page.clone();
+        }
+        let page = prometheus::page(&self.telemetry, &shown::accounts(&self.outputs));
+        let page = Bytes::from(page);
+        *latest = Some((Instant::now(), page.clone()));
+        page
     }
 
     /// Falco's answer while all is well; what is not, otherwise.
@@ -280,8 +297,8 @@ fn plain(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
     with(status, "text/plain; charset=utf-8", text.to_owned())
 }
 
-fn with(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+fn with(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let kind = hyper::header::HeaderValue::from_static(kind);
     response.headers_mut().insert(CONTENT_TYPE, kind);

@@ -7,6 +7,7 @@ use super::*;
 fn site() -> Arc<Site> {
     Arc::new(Site {
         settings: Webserver::default(),
+        metrics: Mutex::default(),
         telemetry: Arc::default(),
         outputs: Arc::default(),
         page: None,

@@ -149,7 +149,7 @@ pub(super) fn output(
     scrolled(buffer, rest, &mut app.output, count, &text, palette);
 }
 
-/// Draws which driver captures, and what it cannot do.
+/// Draws which driver captures, and which gaps its start found.
 pub(super) fn gaps(buffer: &mut Buffer, area: Rect, model: &Model, palette: Palette) {
     let mut lines = vec![String::new(), model.facts.reason.clone(), String::new()];
     let stats = &model.facts.stats;
@@ -164,9 +164,10 @@ pub(super) fn gaps(buffer: &mut Buffer, area: Rect, model: &Model, palette: Pale
         lines.push(String::new());
     }
     if model.facts.gaps.is_empty() {
-        lines.push("This driver has no gaps here.".to_owned());
+        let no_more = "The start found no gaps besides those that `lanner drivers` lists.";
+        lines.push(no_more.to_owned());
     } else {
-        lines.push("Gaps of this driver (`lanner drivers` says what would close them):".to_owned());
+        lines.push("Gaps that the start found (`lanner drivers` lists the others, and what would close them):".to_owned());
         lines.extend(model.facts.gaps.iter().map(|gap| format!("  {gap}")));
     }
     let lines = wrap(&lines, usize::from(area.width));

@@ -219,8 +219,8 @@ char *torn(const char *path)
 	return first;
 }
 
-static const struct way *const ALL[] = {READING, CHANGING, RUNNING, CONNECTING, RINGS,	 AROUND,   DEFAULTS,
-					HIDDEN,	 MOUNTS,   TWINS,   OTHERS,	SCRIPTS, ATTEMPTS, VARIANTS};
+static const struct way *const ALL[] = {READING, CHANGING, RUNNING, CONNECTING, RINGS,	  AROUND,   DEFAULTS, HIDDEN,
+					MOUNTS,	 TWINS,	   OTHERS,  SCRIPTS,	ATTEMPTS, VARIANTS, THROUGH,  FURTHER};
 
 static void (*find(const char *name))(void)
 {

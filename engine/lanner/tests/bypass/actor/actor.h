@@ -54,7 +54,7 @@ struct way {
 };
 
 extern const struct way READING[], CHANGING[], RUNNING[], CONNECTING[], RINGS[], AROUND[], DEFAULTS[], HIDDEN[],
-    MOUNTS[], TWINS[], OTHERS[], SCRIPTS[], ATTEMPTS[], VARIANTS[];
+    MOUNTS[], TWINS[], OTHERS[], SCRIPTS[], ATTEMPTS[], VARIANTS[], THROUGH[], FURTHER[];
 extern char **environ;
 
 _Noreturn void end(int status, const char *what);

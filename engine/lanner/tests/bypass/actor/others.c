@@ -193,7 +193,7 @@ static void memory_at(void) { must(openat(must(open("/proc/self", O_PATH), "open
 
 static void memory_creat(void) { creat("/proc/self/mem", 0); }
 
-static void traced(int request)
+static void traced(int request, const void *at, long value)
 {
 	pid_t child = must(fork(), "fork");
 
@@ -207,14 +207,23 @@ static void traced(int request)
 	must(waitpid(child, &status, 0), "waitpid");
 	if (WIFEXITED(status))
 		exit(WEXITSTATUS(status));
-	must(ptrace(request, child, (void *)capabilities, 1), "ptrace");
+	must(ptrace(request, child, at, value), "ptrace");
 	kill(child, SIGKILL);
 	wait(NULL);
 }
 
-static void memory_poked(void) { traced(PTRACE_POKEDATA); }
+static void memory_poked(void) { traced(PTRACE_POKEDATA, capabilities, 1); }
 
-static void child_peeked(void) { traced(PTRACE_PEEKDATA); }
+static void child_peeked(void) { traced(PTRACE_PEEKDATA, capabilities, 1); }
+
+static void memory_poked_user(void)
+{
+#ifdef __x86_64__
+	traced(PTRACE_POKEUSER, (void *)offsetof(struct user_regs_struct, r12), 7);
+#else
+	end(CANNOT, "ptrace");
+#endif
+}
 
 /* Names below /etc */
 
@@ -319,6 +328,7 @@ const struct way OTHERS[] = {
     {"memory-creat", memory_creat},
     {"memory-poked", memory_poked},
     {"child-peeked", child_peeked},
+    {"memory-poked-user", memory_poked_user},
     {"etc-relative", etc_relative},
     {"etc-descriptor", etc_descriptor},
     {"etc-chroot", etc_chroot},

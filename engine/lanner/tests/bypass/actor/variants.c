@@ -143,7 +143,27 @@ static void passed_by_ring_of_messages(void)
 }
 
 /* A listener of the process's own puts the file behind a number of its choice. */
-static void added(void)
+enum { AND_SEND = 2, BY_ANOTHER = 4 };
+
+static void supervise(int socket, int number, int how)
+{
+	int listener = receive_fd(socket);
+	struct seccomp_notif call = {0};
+
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call);
+	if (how & BY_ANOTHER && fork()) {
+		wait(NULL);
+		_exit(0);
+	}
+	struct seccomp_notif_addfd file = {
+	    .id = call.id, .flags = 1 | how & AND_SEND, .srcfd = open(SECRET, O_RDONLY), .newfd = number};
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &file);
+	struct seccomp_notif_resp answer = {.id = call.id};
+	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+	_exit(0);
+}
+
+static void added_by(int how)
 {
 	struct sock_filter code[] = {
 	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
@@ -154,17 +174,8 @@ static void added(void)
 	must(socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), "socketpair");
 	int innocent = must(open(INNOCENT, O_RDONLY), "open");
 	pid_t supervisor = must(fork(), "fork");
-	if (!supervisor) {
-		int listener = receive_fd(sockets[0]);
-		struct seccomp_notif call = {0};
-		ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call);
-		struct seccomp_notif_addfd file = {
-		    .id = call.id, .flags = 1, .srcfd = open(SECRET, O_RDONLY), .newfd = innocent};
-		ioctl(listener, SECCOMP_IOCTL_NOTIF_ADDFD, &file);
-		struct seccomp_notif_resp answer = {.id = call.id};
-		ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
-		_exit(0);
-	}
+	if (!supervisor)
+		supervise(sockets[0], innocent, how);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	int listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
 	if (listener < 0) {
@@ -175,6 +186,26 @@ static void added(void)
 	syscall(SYS_getppid);
 	look(innocent);
 	wait_for(supervisor);
+}
+
+static void added(void) { added_by(0); }
+static void added_and_sent(void) { added_by(AND_SEND); }
+static void added_by_another(void) { added_by(BY_ANOTHER); }
+
+static void *with_listener(void *unused)
+{
+	can(unshare(CLONE_FILES), "unshare");
+	added_by(0);
+	return unused;
+}
+
+static void added_to_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, with_listener, NULL))
+		end(1, "pthread_create");
+	pthread_join(thread, NULL);
 }
 
 /* Changing */
@@ -419,6 +450,9 @@ const struct way VARIANTS[] = {
     {"duplicated", duplicated},
     {"passed-messages", passed_by_ring_of_messages},
     {"added", added},
+    {"added-and-sent", added_and_sent},
+    {"added-to-thread", added_to_thread},
+    {"added-by-another", added_by_another},
     {"chmod-proc-fd", chmod_proc_fd},
     {"truncate-proc-fd", truncate_proc_fd},
     {"setxattr-proc-fd", setxattr_proc_fd},

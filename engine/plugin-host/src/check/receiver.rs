@@ -12,8 +12,9 @@ const KEYS: [&str; 9] = [
     "url", "uri", "server", "host", "addr", "endpoint", "broker", "proxy", "remote",
 ];
 
-/// The first setting that may be the address of another host.
-pub(super) fn other_host(settings: &str) -> Option<String> {
+/// The first setting that may be the address of another host. `settings` is a JSON text.
+#[must_use]
+pub fn other_host(settings: &str) -> Option<String> {
     match serde_json::from_str(settings) {
         Ok(value) => find(&value, false),
         // the plugin may read it in another way

@@ -1,0 +1,68 @@
+//! Threads of which a capture file does not say which process they belong to, as in a capture of a few events. What such a
+//! thread opens itself is followed, as far as its own events say it. Nothing else is known of it.
+
+use std::sync::Arc;
+
+use driver_api::event::{Event, Kind};
+use driver_api::table;
+
+use super::follow;
+use super::process::Process;
+use super::process_table::ProcessKey;
+use super::{Inspector, Seen};
+
+/// Ids of threads and processes are smaller. The state has a stranger under its id with this bit.
+const STRANGER: u32 = 1 << 31;
+
+/// The most processes with strangers among them. More strangers are not followed.
+const MOST: usize = 65_536;
+
+impl Inspector {
+    /// Follows an event of a thread without a process.
+    pub(super) fn follow_stranger(&mut self, event: &Event<'_>, seen: &mut Seen) {
+        let header = event.header();
+        let pid = header.tid | STRANGER;
+        match event.kind() {
+            Kind::Syscall | Kind::Exec => {}
+            Kind::Exit => {
+                if let Some(key) = self.processes.key(pid) {
+                    self.end_now(key);
+                }
+                return;
+            }
+            Kind::Fork | Kind::Signal | Kind::Lost => return,
+        }
+        seen.call = table::by_number(event.abi(), header.nr);
+        let Some(call) = seen.call else { return };
+        let key = match event.kind() {
+            Kind::Syscall => self.stranger(pid),
+            _ => None,
+        };
+        let Some(key) = key else {
+            seen.fd = follow::descriptor(event, call);
+            return;
+        };
+        self.follow(event, call, key, seen);
+        if let Some(fd) = seen.fd
+            && seen.kept.is_none()
+        {
+            let files = self.processes.get(key).map(|own| own.files);
+            let found = files.and_then(|files| self.files.get(files, fd));
+            seen.kept = found.map(|entry| Arc::clone(&entry.descriptor));
+        }
+    }
+
+    /// What is followed of a stranger. `None`: there are too many.
+    fn stranger(&mut self, pid: u32) -> Option<ProcessKey> {
+        let known = self.processes.key(pid);
+        let lives = |key: &ProcessKey| self.processes.get(*key).is_some_and(|own| !own.ended);
+        if let Some(key) = known.filter(lives) {
+            return Some(key);
+        }
+        if self.processes.living() >= MOST {
+            return None;
+        }
+        let files = self.files.create();
+        Some(self.processes.insert(Process::unknown(pid, files)))
+    }
+}
