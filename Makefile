@@ -7,10 +7,15 @@ ARGS ?=
 # cargo's profile: `release` is quick to build; `dist` is for packages and measurements (Cargo.toml).
 PROFILE ?= release
 PLUGINS = rules-falco $(sort $(notdir $(wildcard plugins/output-*)))
-BUILT = target/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+# The machine that is built for: this one, or aarch64 from another one.
+ARCH = $(shell uname -m)
+FOREIGN = $(filter-out $(shell uname -m),$(ARCH))
+$(if $(filter-out aarch64,$(FOREIGN)),$(error ARCH=$(ARCH): only aarch64 can be built for on another machine))
+BUILT = target/$(FOREIGN:%=%-unknown-linux-gnu/)$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 
 .PHONY: run build test test-packages test-packages-quick lint fuzz bench bench-quick install install-built packages pages \
-	setup clean docs header conformance-report test-kernels bypass-page pictures one-file static image cross-arm64 test-kernels-arm64
+	setup clean docs header conformance-report test-kernels bypass-page pictures one-file static image cross-arm64 test-kernels-arm64 \
+	test-packages-arm64
 
 # ARGS are arguments of `lanner run`, or a whole command line that begins with one of lanner's verbs.
 VERB = $(if $(filter run trace top record convert drivers syscalls fields rules plugins outputs config help copy,$(firstword $(ARGS))),,run)
@@ -24,7 +29,7 @@ run: build
 
 # One invocation of cargo for the program and its plugins: it settles the features of shared dependencies once, so
 # that each is compiled once. libbpf is built by a make of its own, which must not see the DESTDIR and PREFIX of this one.
-COMPILE = MAKEFLAGS= $(CARGO) build --profile $(PROFILE) --no-default-features --features $$(tools/features) \
+COMPILE = MAKEFLAGS= $(if $(FOREIGN),tools/arm64/cargo,$(CARGO)) build --profile $(PROFILE) --no-default-features --features $$(tools/features) \
 	-p lanner $(addprefix -p ,$(PLUGINS))
 
 build: setup
@@ -102,10 +107,12 @@ test-kernels-arm64:
 	@tools/setup build
 	tools/test-kernels-arm64 $(ARGS)
 
-# Manual pages and completions for shells, in target/pages.
-pages: build
-	$(CARGO) run --quiet --profile $(PROFILE) --no-default-features --features $$(tools/features quiet) -p command-line \
-		--example pages -- target/pages
+# Manual pages and completions for shells, in target/pages. They are the same for every machine. What writes them is built together
+# with the program: alone, it would need most crates once more, with other features.
+pages:
+	@tools/setup build
+	$(if $(FOREIGN),$(CARGO) build --no-default-features --features $$(tools/features quiet) -p command-line,$(COMPILE)) -p pages
+	$(if $(FOREIGN),target/debug,$(BUILT))/pages target/pages
 
 install: build pages
 	@$(MAKE) --no-print-directory install-built
@@ -128,11 +135,13 @@ install-built:
 	install -d -m 755 $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's#/usr/bin/#$(PREFIX)/bin/#' packaging/lanner.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/lanner.service
 
-# A .deb and an .rpm in target/package, and the debug information of their build. ARGS: another version.
+# A .deb and an .rpm in target/package, and the debug information of their build. ARGS: another version. ARCH=aarch64 makes those
+# of that machine on another one.
 packages: PROFILE = dist
 packages:
 	@tools/setup packages
-	tools/package $(PROFILE) $(ARGS)
+	@$(if $(FOREIGN),tools/setup arm64)
+	tools/package $(FOREIGN:%=--for %) $(PROFILE) $(ARGS)
 
 # lanner with plugins built in, as target/lanner-one-file.
 BUILT_IN ?= rules-falco output-console
@@ -169,6 +178,7 @@ test-packages:
 	tools/test-one-file target/lanner-one-file $(BUILT_IN)
 	tools/static/build $(PROFILE) $(PLUGINS)
 	tools/test-one-file target/lanner-static $(PLUGINS)
+	tools/test-old-host target/lanner-static
 	tools/image localhost/lanner-test:latest target/lanner-one-file $(BUILT)
 	tools/test-image localhost/lanner-test:latest
 	tools/test-manifests
@@ -182,6 +192,14 @@ test-packages-quick:
 	tools/image localhost/lanner-test:latest target/debug/lanner target/debug
 	tools/test-image localhost/lanner-test:latest
 	tools/test-manifests
+
+# The packages for aarch64, made on another machine: what they say and have, and the programs under qemu.
+test-packages-arm64: PROFILE = release
+test-packages-arm64:
+	@tools/setup packages
+	@tools/setup arm64
+	tools/package --for aarch64 $(PROFILE)
+	tools/test-packages-arm64
 
 clean:
 	$(CARGO) clean

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         proc_root: None,
         etc: PathBuf::from("/nonexistent"),
         clock: replay.clock(),
-        containers: None,
+        containers: replay.containers(),
         ..Options::default()
     });
     loop {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, Kind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, Fact, Header, Kind, Part, Status};
 use driver_api::table::SYSCALLS;
 use inspect::Clock;
 use recording::Writer;
@@ -65,6 +65,7 @@ fn main() {
         writer.flush().expect("write a recording");
     }
 
+    fs::write(corpus.join("recording/seed-reports"), reports()).expect("write a recording");
     put("scap", "seed", &capture());
 
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
@@ -104,6 +105,40 @@ fn main() {
     }
     let program = fs::read("/proc/self/exe").expect("this program");
     put("plugin_manifest", "seed-elf", &program[..64]);
+}
+
+/// A recording of what is said beside calls: users, and a process's cgroups and container.
+fn reports() -> Vec<u8> {
+    let id = "a".repeat(64);
+    let group = format!("4:freezer:/docker/{id}\n");
+    let answer = format!(
+        r#"{{"container":{{"id":"{}","name":"n","image":"i","labels":{{"a":"b"}},"Mounts":[{{"RW":true}}]}}}}"#,
+        &id[..12]
+    );
+    let mut bytes = Vec::new();
+    let mut writer = Writer::to(&mut bytes, Clock::fixed(0));
+    let mut builder = EventBuilder::new();
+    let users = "root:x:0:0::/root:/bin/sh\n".to_owned();
+    let groups = "root:x:0:\n".to_owned();
+    for (fact, text, pid) in [
+        (Fact::Users, &users, 0),
+        (Fact::Groups, &groups, 0),
+        (Fact::Cgroups, &group, 7),
+        (Fact::Container, &answer, 0),
+    ] {
+        let report = inspect::Report {
+            fact,
+            text: text.as_bytes(),
+            pid,
+            cgroup: 0,
+            time_ns: 1,
+        };
+        let event = report.event(&mut builder).expect("an event");
+        writer.event(&event).expect("write a recording");
+    }
+    writer.finish().expect("write a recording");
+    drop(writer);
+    bytes
 }
 
 /// A small capture of Falco's: a section, a thread in the first version of the list, the entry and the return of an open.
@@ -163,6 +198,8 @@ fn capture() -> Vec<u8> {
         0x216,
         &event(307, &[&long(4), &long(3), b"x\0", &[1, 16, 0, 0], &[0; 4]]),
     );
+    let moved = format!("7 4:freezer:/docker/{}\0", "a".repeat(64));
+    block(0x216, &event(280, &[b"lanner.cgroups\0", moved.as_bytes()]));
     bytes
 }
 

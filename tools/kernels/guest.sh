@@ -45,10 +45,10 @@ row() {
 		case "$*" in
 		none) ;;
 		syscalls)
-			step "conformance $driver" 2400 as "$privilege" conformance "$driver"
-			step "syscalls $driver" 2400 as "$privilege" syscalls "$driver"
+			step "conformance $driver" 5400 as "$privilege" conformance "$driver"
+			step "syscalls $driver" 5400 as "$privilege" syscalls "$driver"
 			;;
-		*) step "conformance $driver" 2400 as "$privilege" conformance "$driver" "$@" ;;
+		*) step "conformance $driver" 5400 as "$privilege" conformance "$driver" "$@" ;;
 		esac
 		step "named $driver" 600 as "$privilege" lanner trace $more --driver "$driver" -e openat -- cat /etc/hosts
 		# a process that opens files and is not a child of lanner

@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 QEMU = "qemu-system-x86_64"
 APPEND = (
     "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic nokaslr random.trust_cpu=on no_timer_check "
-    "cryptomgr.notests i8042.noaux i8042.nokbd mitigations=off"
+    "cryptomgr.notests i8042.noaux i8042.nokbd mitigations=off rng_core.default_quality=1000"
 )
 # A bug of qemu's emulation (7.2 and 10.0) for which there is no workaround here: if SETO writes to a page for the first
 # time, it is executed again after the page fault, with different flags. Compilers generate SETO to test for the one
@@ -157,6 +157,9 @@ def once(key, command, options, collect, with_accelerator, sink):
             listeners[port].listen(1)
             words += ["-chardev", f"socket,id={port},path={place}/{port}"]
             words += ["-device", f"virtserialport,chardev={port},name={port},nr={number}"]
+        # random.trust_cpu came with Linux 4.19: before it getrandom(2) waits for minutes in a machine where nothing happens.
+        # It comes behind the ports, whose names have the number of their device.
+        words += ["-device", "virtio-rng-pci"]
         with open(os.path.join(place, "qemu.err"), "wb") as errors:
             qemu = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
