@@ -24,9 +24,9 @@ pub fn absent(path: &Path) {
     ));
 }
 
-/// Reports that a part of a test is left out because the kernel of this machine lacks what it is about.
+/// Reports that a part of a test is left out because the kernel or the processor of this machine lacks what it is about.
 pub fn lacking(what: &str) {
-    report(&format!("this kernel lacks {what}"));
+    report(&format!("this machine lacks {what}"));
 }
 
 /// Whether the test runs as root.

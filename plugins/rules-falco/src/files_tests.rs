@@ -142,10 +142,7 @@ fn the_rules_of_falco_load() {
         .map_or_else(|| workspace().join("../shared"), PathBuf::from)
         .join("reference/falco");
     if !shared.exists() {
-        println!(
-            "skipped: {} is not there; set LANNER_SHARED",
-            shared.display()
-        );
+        test_support::absent(&shared);
         return;
     }
     let table = std::fs::read_to_string(shared.join("fields.tsv")).unwrap();

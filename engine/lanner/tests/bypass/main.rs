@@ -81,7 +81,7 @@ fn go(mode: usize) {
     }
 }
 
-/// Whether the kernel of this machine lacks the file that a way needs.
+/// Whether this machine lacks what a way needs.
 fn is_known_to_be_lacking(way: &str) -> bool {
     // only a kernel with modules has the first, and only one with CONFIG_MAGIC_SYSRQ the second
     const NEEDS: [(&str, &str); 2] = [
@@ -90,6 +90,15 @@ fn is_known_to_be_lacking(way: &str) -> bool {
     ];
     let mut needs = NEEDS.iter().filter(|(needy, _)| *needy == way);
     needs.any(|(_, file)| !Path::new(file).exists())
+        || (way == "compat-call" && !has_call_instruction_of_32_bits())
+}
+
+/// Whether code of 32 bits can make calls by the instruction `syscall`: only processors of AMD and of Hygon let it.
+fn has_call_instruction_of_32_bits() -> bool {
+    let processors = fs::read_to_string("/proc/cpuinfo").expect("processors");
+    ["AuthenticAMD", "HygonGenuine"]
+        .iter()
+        .any(|maker| processors.contains(maker))
 }
 
 #[test]

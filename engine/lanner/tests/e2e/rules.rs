@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use test_support::{is_root, skipped};
+use test_support::{absent, is_root, skipped};
 
 use crate::lanner::{run, stderr};
 
@@ -291,10 +291,7 @@ fn reference(file: &str) -> Option<String> {
         .map_or_else(|| workspace().join("../shared"), PathBuf::from);
     let path = shared.join("reference/falco").join(file);
     if !path.exists() {
-        skipped(&format!(
-            "{} is not there; set LANNER_SHARED",
-            path.display()
-        ));
+        absent(&path);
         return None;
     }
     Some(path.to_str().expect("a text").to_owned())

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use test_support::{is_root, skipped, usable_drivers};
+use test_support::{absent, is_root, skipped, usable_drivers};
 
 const BIN: &str = env!("CARGO_BIN_EXE_lanner");
 
@@ -46,10 +46,7 @@ pub(crate) fn rules() -> Vec<Rules> {
         .map_or_else(|| workspace().join("../shared"), PathBuf::from);
     let path = shared.join("reference/falco/falco_rules.yaml");
     if !path.exists() {
-        skipped(&format!(
-            "{} is not there; set LANNER_SHARED",
-            path.display()
-        ));
+        absent(&path);
         return vec![ours];
     }
     let output = run(Command::new(BIN)
