@@ -1,11 +1,10 @@
 //! The drivers: what each can do on this host, its gaps, and what would close them.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use driver_api::driver::{Driver, Mode};
+use driver_api::driver::Mode;
 use driver_api::fix::{FixFor, Way};
 use driver_api::host::Host;
 use driver_api::request::{Command, Target};
@@ -73,11 +72,7 @@ pub fn drivers(host: &Host, order: &Order, form: Form) -> String {
                 append_gaps(&mut text, "  missing", support.gaps());
             }
         }
-        let heading = match support {
-            Support::Usable(_) => "gap",
-            Support::Unusable(_) => "missing",
-        };
-        append_gaps(&mut text, heading, support.gaps());
+        append_gaps(&mut text, heading(&support), support.gaps());
     }
     text.push('\n');
     for (name, target) in targets() {
@@ -96,6 +91,14 @@ fn verdict_on(support: &Support) -> &'static str {
         "usable"
     } else {
         "not usable"
+    }
+}
+
+/// What a driver's gaps are called.
+fn heading(support: &Support) -> &'static str {
+    match support {
+        Support::Usable(_) => "gap",
+        Support::Unusable(_) => "missing",
     }
 }
 
@@ -165,81 +168,147 @@ fn gap_json(gap: &Gap, all: &[Gap], host: &Host) -> serde_json::Value {
 
 /// The ways to close one of the gaps of a driver by commands.
 fn ways(gap: &Gap, all: &[Gap], host: &Host) -> Vec<Way> {
-    let fixes = all.iter().filter_map(|gap| gap.fixes.first());
-    // what the file has already stays; root has everything, whatever the file has
-    let own = if host.euid == 0 { 0 } else { host.capabilities };
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("lanner"));
     let of = FixFor {
-        program: &program,
-        capabilities: fixes.fold(own, |set, fix| set | fix.capabilities()),
+        program: &program(),
+        capabilities: wanted(all) | own(host),
     };
     gap.fixes.iter().flat_map(|fix| fix.ways(&of)).collect()
 }
 
-/// The commands that close gaps of drivers on this host, or make a driver usable, as text. A gap that no command closes is
-/// left out, and what the same commands close comes together.
+/// lanner's executable.
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("lanner"))
+}
+
+/// Capabilities that lanner's file has already, and keeps, bit by number. root has everything, whatever the file has.
+fn own(host: &Host) -> u64 {
+    if host.euid == 0 { 0 } else { host.capabilities }
+}
+
+/// Capabilities that close some of these gaps, bit by number.
+fn wanted(gaps: &[Gap]) -> u64 {
+    let fixes = gaps.iter().filter_map(|gap| gap.fixes.first());
+    fixes.fold(0, |set, fix| set | fix.capabilities())
+}
+
+/// A driver or one of its modes on this host.
+struct Probed {
+    /// How messages name it.
+    name: String,
+    support: Support,
+}
+
+impl Probed {
+    /// Whether commands can make it work, if it does not work already.
+    fn can_work(&self) -> bool {
+        match &self.support {
+            Support::Usable(_) => true,
+            Support::Unusable(gaps) => gaps.iter().all(|gap| !gap.fixes.is_empty()),
+        }
+    }
+}
+
+/// Every driver, or each of its modes if it has some.
+fn probed(host: &Host) -> Vec<Probed> {
+    let mut all = Vec::new();
+    for driver in registered() {
+        if driver.modes().is_empty() {
+            all.push(Probed {
+                name: driver.name().to_owned(),
+                support: driver.probe(host),
+            });
+        }
+        all.extend(driver.modes().iter().map(|mode| Probed {
+            name: format!("{}, mode {}", driver.name(), mode.name),
+            support: mode.driver.probe(host),
+        }));
+    }
+    all
+}
+
+/// Gaps that the same commands close.
+struct Closed {
+    headings: Vec<String>,
+    ways: Vec<Way>,
+    /// Whether a driver does not work without them.
+    missing: bool,
+}
+
+/// The commands that make drivers usable on this host, or close their gaps, as a script for a root shell. Where a driver
+/// does not work without one, the first of several ways is a command. All else is a remark: it gives lanner more privilege
+/// or changes the host for other programs, too. A gap that no command closes is left out. Capabilities without which
+/// drivers do not work are given together, because setcap(8) replaces what a file has.
 #[must_use]
 pub fn fixes(host: &Host) -> String {
-    let mut all: Vec<(Vec<String>, Vec<Way>)> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for driver in registered() {
-        let mut say = |name: &str, driver: &dyn Driver| {
-            let support = driver.probe(host);
-            let verdict = match support {
-                Support::Usable(_) => "gap",
-                Support::Unusable(_) => "missing",
-            };
-            for gap in support.gaps() {
-                let ways = ways(gap, support.gaps(), host);
-                if ways.is_empty() || !seen.insert((name.to_owned(), gap.what.clone())) {
-                    continue;
-                }
-                let heading = format!("{name}: {verdict}: {}", gap.what);
-                match all.iter_mut().find(|(_, known)| *known == ways) {
-                    Some((headings, _)) => headings.push(heading),
-                    None => all.push((vec![heading], ways)),
-                }
-            }
+    let probed = probed(host);
+    let able = probed
+        .iter()
+        .filter(|one| !one.support.usable() && one.can_work());
+    let needed = able.fold(own(host), |set, one| set | wanted(one.support.gaps()));
+    let mut all: Vec<Closed> = Vec::new();
+    for one in &probed {
+        let missing = !one.support.usable();
+        let gaps = one.support.gaps();
+        let of = FixFor {
+            program: &program(),
+            capabilities: if missing && one.can_work() {
+                needed
+            } else {
+                wanted(gaps) | needed
+            },
         };
-        if driver.modes().is_empty() {
-            say(driver.name(), driver);
-        }
-        for mode in driver.modes() {
-            say(
-                &format!("{}, mode {}", driver.name(), mode.name),
-                mode.driver,
-            );
+        for gap in gaps {
+            let ways: Vec<Way> = gap.fixes.iter().flat_map(|fix| fix.ways(&of)).collect();
+            if ways.is_empty() {
+                continue;
+            }
+            let heading = format!("{}: {}: {}", one.name, heading(&one.support), gap.what);
+            match all.iter_mut().find(|known| known.ways == ways) {
+                Some(known) => {
+                    known.missing |= missing;
+                    if !known.headings.contains(&heading) {
+                        known.headings.push(heading);
+                    }
+                }
+                None => all.push(Closed {
+                    headings: vec![heading],
+                    ways,
+                    missing,
+                }),
+            }
         }
     }
     if all.is_empty() {
-        return "no command closes a gap on this host (`lanner drivers` shows the gaps)\n"
+        return "# no command closes a gap on this host (`lanner drivers` shows the gaps)\n"
             .to_owned();
     }
-    let mut text = String::new();
-    for (headings, ways) in &all {
-        append_ways(&mut text, headings, ways);
+    let mut text = "# for a root shell\n".to_owned();
+    for closed in &all {
+        append_closed(&mut text, closed);
     }
     text
 }
 
-fn append_ways(text: &mut String, headings: &[String], ways: &[Way]) {
-    if !text.is_empty() {
-        text.push('\n');
+fn append_closed(text: &mut String, closed: &Closed) {
+    text.push('\n');
+    for heading in &closed.headings {
+        let _ = writeln!(text, "# {heading}");
     }
-    for heading in headings {
-        let _ = writeln!(text, "{heading}");
-    }
-    for (at, way) in ways.iter().enumerate() {
+    for (at, way) in closed.ways.iter().enumerate() {
         let or = if at == 0 { "" } else { "or " };
-        let _ = writeln!(text, "  {or}{}:", way.effect);
+        let is_command = at == 0 && closed.missing;
+        let remark = if is_command { "" } else { "#   " };
+        let _ = writeln!(text, "# {or}{}:", way.effect);
         for command in &way.commands {
-            let _ = writeln!(text, "    {command}");
+            let _ = writeln!(text, "{remark}{command}");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     /// A host on which a user without any capability may not trace.
@@ -254,6 +323,11 @@ mod tests {
         }
     }
 
+    /// The commands of a text that is pasted into a shell.
+    fn to_paste(text: &str) -> impl Iterator<Item = &str> {
+        text.lines().filter(|line| !line.starts_with('#'))
+    }
+
     #[test]
     fn what_a_command_can_close_has_its_commands() {
         let text = fixes(&poor());
@@ -263,12 +337,18 @@ mod tests {
             "{text}"
         );
         // what the same commands close comes together
-        let commands: Vec<&str> = text
-            .split("\n\n")
-            .filter_map(|block| Some(block.split_once("\n  ")?.1.trim_end()))
+        let blocks = text.split("\n\n").skip(1);
+        let commands: Vec<&str> = blocks
+            .filter_map(|block| Some(block.split_once(":\n")?.1))
             .collect();
         let distinct: BTreeSet<&&str> = commands.iter().collect();
         assert_eq!(distinct.len(), commands.len(), "{text}");
+        // a second setcap would take away what the first has given
+        let given = to_paste(&text).filter(|line| line.starts_with("setcap "));
+        assert_eq!(given.count(), 1, "{text}");
+        // a choice that other programs feel is not made for the user
+        assert!(text.contains("kernel.io_uring_disabled=2"), "{text}");
+        assert!(!to_paste(&text).any(|line| line.contains("io_uring")));
         assert!(
             text.contains("lanner.service.d/60-capabilities.conf"),
             "{text}"

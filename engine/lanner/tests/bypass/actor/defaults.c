@@ -165,6 +165,38 @@ static void mounted_over_etc(void) { own_file_system("/etc"); }
 
 static void mounted_elsewhere(void) { own_file_system(OUT); }
 
+static void process_hidden(void)
+{
+	char self[32];
+
+	snprintf(self, sizeof(self), "/proc/%d", getpid());
+	own_file_system(self);
+}
+
+/* What a container engine does: a procfs where there is one. */
+static void procfs_mounted(void)
+{
+	own_mounts();
+	must(mount("proc", "/proc", "proc", 0, NULL), "mount");
+}
+
+static void process_file_hidden(void)
+{
+	own_mounts();
+	make(OUT "/file", "");
+	must(chdir("/proc"), "chdir");
+	must(mount(OUT "/file", "cmdline", NULL, MS_BIND, NULL), "mount");
+}
+
+/* The kernel refuses this: there is nothing to load. */
+static void kernel_loaded(void) { syscall(SYS_kexec_load, 0L, 1L, NULL, 0L); }
+
+#ifdef SYS_iopl
+static void hardware_reached(void) { syscall(SYS_iopl, 3); }
+#else
+static void hardware_reached(void) { end(CANNOT, "iopl"); }
+#endif
+
 static void tree_cloned(void) { can(syscall(SYS_open_tree, AT_FDCWD, OUT, 1 /* OPEN_TREE_CLONE */), "open_tree"); }
 
 static void file_system_opened(void) { can(syscall(SYS_fsopen, "tmpfs", 0), "fsopen"); }
@@ -243,6 +275,11 @@ const struct way DEFAULTS[] = {
     {"renamed-by-tool", renamed_by_account_tool},
     {"mounted-over-etc", mounted_over_etc},
     {"mounted-elsewhere", mounted_elsewhere},
+    {"process-hidden", process_hidden},
+    {"process-file-hidden", process_file_hidden},
+    {"procfs-mounted", procfs_mounted},
+    {"kernel-loaded", kernel_loaded},
+    {"hardware-reached", hardware_reached},
     {"tree-cloned", tree_cloned},
     {"file-system-opened", file_system_opened},
     {"tree-opened", tree_opened},
