@@ -103,7 +103,7 @@ TRACEPOINT(sched_prepare_exec) int exec_prepared(__u64 *ctx)
 	return registers_entered((void *)bpf_task_pt_regs(task), task, LANNER_PLAN_EXEC);
 }
 
-/* One copy of what these programs do, which libbpf adds to each that is loaded. */
+/* The programs below call this function. libbpf adds it to each of them that is loaded. */
 static __attribute__((noinline)) int room_at_function(__u64 regs)
 {
 	return registers_entered((void *)regs, current_task(), LANNER_PLAN_ROOM);

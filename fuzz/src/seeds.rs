@@ -107,7 +107,7 @@ fn main() {
     put("plugin_manifest", "seed-elf", &program[..64]);
 }
 
-/// A recording of what is said beside calls: users, and a process's cgroups and container.
+/// A recording without calls: it has users, groups, and a process with its cgroups and container.
 fn reports() -> Vec<u8> {
     let id = "a".repeat(64);
     let group = format!("4:freezer:/docker/{id}\n");

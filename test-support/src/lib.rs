@@ -1,4 +1,4 @@
-//! What tests of several crates need: waiting with a deadline, skipping with a reason, the drivers that run here, and
+//! What tests of several crates need: waiting with a deadline, skipping with a reason, the drivers that run here, plugins, and
 //! the real peers that outputs deliver to.
 //!
 //! | module | has |
@@ -8,6 +8,7 @@
 //! | `counting` | [`Counting`], an allocator that counts |
 //! | `documented` | [`assert_documented`]: a page lists every setting with its default |
 //! | `promtool` | [`accepted_by_prometheus`]: Prometheus' own parser reads a page |
+//! | [`plugins`] | builds plugins of this project, compiles those in C |
 //! | `peers` (feature `peers`) | certificates, and servers and clients that are not ours |
 //!
 //! Only `dev-dependencies` name this crate. It panics freely: a test that cannot set its stage has failed.
@@ -22,6 +23,7 @@ mod counting;
 mod documented;
 #[cfg(feature = "peers")]
 pub mod peers;
+pub mod plugins;
 mod promtool;
 mod skip;
 mod wait;

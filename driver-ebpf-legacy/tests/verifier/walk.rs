@@ -416,7 +416,7 @@ fn calculated(mut own: Register, other: &Register, op: u8, wide: bool) -> Regist
     Register::number(own.bounds)
 }
 
-/// The sum or difference of a pointer and a number. None: the result is a number of which nothing is known.
+/// The sum or difference of a pointer and a number. None: the result can be any number.
 fn moved(
     pointer: &Register,
     by: &Register,

@@ -112,7 +112,7 @@ pub struct SourceArgs {
     /// Stop after this time, such as 10s or 5m.
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub duration: Option<Duration>,
-    /// Bytes of buffer for each CPU, a power of two; K and M are understood. Default: 8M, or less if the host or lanner's
+    /// Bytes of buffer for each CPU, a power of two; K, M and G are understood. Default: 8M, or less if the host or lanner's
     /// cgroup has little memory.
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     pub buffer: Option<usize>,

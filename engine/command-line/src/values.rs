@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use driver_api::request::{LimitError, Limits};
+use session::config::Size;
 
 /// A value is not what its argument needs.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +56,10 @@ pub(crate) fn interval(text: &str) -> Result<Duration, ValueError> {
     Ok(time)
 }
 
-/// The size of a buffer, in bytes or with the unit K or M.
+/// The size of a buffer, in bytes or with a unit.
 pub(crate) fn bytes(text: &str) -> Result<usize, ValueError> {
-    let (digits, unit) = match text.strip_suffix(['K', 'k']) {
-        Some(digits) => (digits, 1 << 10),
-        None => match text.strip_suffix(['M', 'm']) {
-            Some(digits) => (digits, 1 << 20),
-            None => (text, 1),
-        },
-    };
-    let size = digits.parse::<usize>().ok();
-    size.and_then(|number| number.checked_mul(unit))
+    Size::parse(text)
+        .and_then(|size| usize::try_from(size.0).ok())
         .filter(|number| number.is_power_of_two() && *number >= 1 << 16)
         .ok_or(ValueError::Buffer)
 }

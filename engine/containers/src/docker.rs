@@ -73,7 +73,7 @@ struct Inspected {
     #[serde(default)]
     host_config: HostConfig,
     #[serde(default)]
-    mounts: Option<Vec<MountPoint>>,
+    mounts: Option<Vec<Mount>>,
     #[serde(default)]
     network_settings: Network,
 }
@@ -98,21 +98,6 @@ struct HostConfig {
     pid_mode: String,
     network_mode: String,
     ipc_mode: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct MountPoint {
-    #[serde(rename = "Source")]
-    source: String,
-    #[serde(rename = "Destination")]
-    destination: String,
-    #[serde(rename = "Mode")]
-    mode: String,
-    #[serde(rename = "RW")]
-    writable: bool,
-    #[serde(rename = "Propagation")]
-    propagation: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -153,18 +138,7 @@ impl Inspected {
             name: self.name.trim_start_matches('/').to_owned(),
             image: Image::named(&self.config.image).with_id(&self.image),
             privileged: Some(self.host_config.privileged),
-            mounts: self
-                .mounts
-                .unwrap_or_default()
-                .into_iter()
-                .map(|mount| Mount {
-                    source: mount.source,
-                    destination: mount.destination,
-                    mode: mount.mode,
-                    writable: mount.writable,
-                    propagation: mount.propagation,
-                })
-                .collect(),
+            mounts: self.mounts.unwrap_or_default(),
             ip,
             host_pid: Some(self.host_config.pid_mode == "host"),
             host_network: Some(self.host_config.network_mode == "host"),

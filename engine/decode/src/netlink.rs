@@ -85,15 +85,16 @@ impl Header {
     }
 }
 
-/// What the attributes of a message need to know.
+/// What surrounds attributes: their message, and the attributes that they are in.
 #[derive(Clone, Copy)]
-struct Place {
+struct Scope {
     /// The first byte behind the header: an address family, in most protocols.
     family: u8,
+    /// How many attributes, and messages in errors, are around.
     depth: u8,
 }
 
-impl Place {
+impl Scope {
     fn inside(self) -> Self {
         Self {
             depth: self.depth + 1,
@@ -166,11 +167,11 @@ impl Reader {
         out.push('[');
         self.header(out, &header);
         out.push_str(", ");
-        let place = Place {
+        let scope = Scope {
             family: payload.first().copied().unwrap_or_default(),
             depth,
         };
-        self.payload(out, &header, payload, place);
+        self.payload(out, &header, payload, scope);
         out.push(']');
     }
 
@@ -246,9 +247,9 @@ impl Reader {
         }
     }
 
-    fn payload(&self, out: &mut String, header: &Header, bytes: &[u8], place: Place) {
+    fn payload(&self, out: &mut String, header: &Header, bytes: &[u8], scope: Scope) {
         if header.kind == ERROR {
-            return self.error(out, header, bytes, place);
+            return self.error(out, header, bytes, scope);
         }
         if header.kind < FIRST_TYPE {
             return match <[u8; 4]>::try_from(bytes) {
@@ -262,12 +263,12 @@ impl Reader {
         let request = header.flags & REQUEST != 0;
         let Some(row) = rows.iter().find(|row| {
             of_type(row, header.kind)
-                && row.family.is_none_or(|family| family == place.family)
+                && row.family.is_none_or(|family| family == scope.family)
                 && row.request.is_none_or(|only| only == request)
         }) else {
             return quote(out, bytes);
         };
-        if self.one_of(out, row.values, bytes, place) {
+        if self.one_of(out, row.values, bytes, scope) {
             return;
         }
         // the program gave less than the structure has
@@ -288,12 +289,12 @@ impl Reader {
     }
 
     /// Appends the answer to a message that failed (`struct nlmsgerr`).
-    fn error(&self, out: &mut String, header: &Header, bytes: &[u8], place: Place) {
+    fn error(&self, out: &mut String, header: &Header, bytes: &[u8], scope: Scope) {
         let said = bytes_at(bytes, 0).map(i32::from_ne_bytes);
         let (Some(said), Some(message)) = (said, bytes.get(4..)) else {
             return quote(out, bytes);
         };
-        let (Some(failed), true) = (Header::of(message), place.depth < DEPTH) else {
+        let (Some(failed), true) = (Header::of(message), scope.depth < DEPTH) else {
             return quote(out, bytes);
         };
         let whole = (failed.len as usize).max(HEADER);
@@ -319,11 +320,11 @@ impl Reader {
             }
         }
         out.push_str(", msg=");
-        self.message(out, message, place.depth + 1);
+        self.message(out, message, scope.depth + 1);
         out.push('}');
         if !behind.is_empty() {
             out.push_str(", ");
-            self.attributes(out, NETLINK_ERROR, behind, place.inside());
+            self.attributes(out, NETLINK_ERROR, behind, scope.inside());
             out.push(']');
         }
     }
@@ -333,10 +334,10 @@ impl Reader {
         out: &mut String,
         space: &'static NetlinkAttributes,
         bytes: &[u8],
-        place: Place,
+        scope: Scope,
     ) {
         let is_opaque = space.types.is_none() && space.rows.is_empty();
-        if is_opaque || place.depth >= DEPTH {
+        if is_opaque || scope.depth >= DEPTH {
             return quote(out, bytes);
         }
         // the values that later ones depend on; a space has few
@@ -374,14 +375,14 @@ impl Reader {
             out.push_str(", ");
             let row = space.rows.iter().find(|row| {
                 of_type(row, number)
-                    && row.family.is_none_or(|family| family == place.family)
+                    && row.family.is_none_or(|family| family == scope.family)
                     && row.behind.is_none_or(|(of, text)| {
                         before.iter().flatten().any(|(kind, value)| {
                             *kind == of && without_nul(value) == text.as_bytes()
                         })
                     })
             });
-            if !row.is_some_and(|row| self.one_of(out, row.values, value, place)) {
+            if !row.is_some_and(|row| self.one_of(out, row.values, value, scope)) {
                 quote(out, value);
             }
             out.push(']');
@@ -403,11 +404,11 @@ impl Reader {
         out: &mut String,
         values: &[NetlinkValue],
         bytes: &[u8],
-        place: Place,
+        scope: Scope,
     ) -> bool {
         values
             .iter()
-            .any(|value| self.value(out, value, bytes, place).is_some())
+            .any(|value| self.value(out, value, bytes, scope).is_some())
     }
 
     fn value(
@@ -415,7 +416,7 @@ impl Reader {
         out: &mut String,
         value: &NetlinkValue,
         bytes: &[u8],
-        place: Place,
+        scope: Scope,
     ) -> Option<()> {
         match value {
             NetlinkValue::Plain(kind) => self.plain(out, kind, bytes)?,
@@ -428,7 +429,7 @@ impl Reader {
             }
             NetlinkValue::HwAddr if bytes.len() > HARDWARE_ADDRESS => return None,
             NetlinkValue::HwAddr => HwAddr(bytes).text(out),
-            NetlinkValue::Ip => match (place.family, bytes.len()) {
+            NetlinkValue::Ip => match (scope.family, bytes.len()) {
                 (AF_INET, 4..) | (_, 4) => {
                     let ip = Ipv4Addr::from(bytes_at::<4>(bytes, 0)?);
                     let _ = write!(out, "inet_addr(\"{ip}\")");
@@ -449,7 +450,7 @@ impl Reader {
                 1 | 2 | 4 | 8 => hex(out, any_width(bytes)?),
                 _ => return None,
             },
-            NetlinkValue::Nest(space) => self.attributes(out, space, bytes, place.inside()),
+            NetlinkValue::Nest(space) => self.attributes(out, space, bytes, scope.inside()),
             NetlinkValue::List(kind, names) => self.list(out, kind, *names, bytes)?,
             NetlinkValue::Then(kind, space) => {
                 let size = kind.size(self.layout)?;
@@ -457,7 +458,7 @@ impl Reader {
                 let behind = bytes.get(size.next_multiple_of(4)..).unwrap_or_default();
                 if !behind.is_empty() {
                     out.push_str(", ");
-                    self.attributes(out, space, behind, place);
+                    self.attributes(out, space, behind, scope);
                 }
             }
             NetlinkValue::Hops(kind, space) => {
@@ -476,7 +477,7 @@ impl Reader {
                     out.push('[');
                     let _ = self.plain(out, kind, one);
                     out.push_str(", ");
-                    self.attributes(out, space, behind, place.inside());
+                    self.attributes(out, space, behind, scope.inside());
                     out.push(']');
                 });
             }

@@ -94,7 +94,7 @@ impl Feed {
     }
 }
 
-/// About as many bytes as an alert takes. Its text and its JSON hold its fields.
+/// The bytes that an alert takes, roughly: its fields are about as large as its text and its JSON.
 fn size(alert: &Alert) -> usize {
     size_of::<Alert>() + 2 * (alert.text.len() + alert.json.len())
 }

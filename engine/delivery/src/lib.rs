@@ -155,8 +155,8 @@ impl Outputs {
         }
     }
 
-    /// From now on [`push`](Self::push) waits for room, as long as `go_on` says so: for events that can wait, because they
-    /// are read from a file. It does not wait for an output that takes nothing for ten seconds, until it takes something.
+    /// From now on [`push`](Self::push) waits for room while `go_on` returns true. This is for events from a file, which can
+    /// wait. An output that takes no alert for ten seconds is not waited for until it takes one again.
     pub fn wait_for_room(&self, go_on: impl Fn() -> bool + Send + Sync + 'static) {
         // the first caller decides
         let _ = self.go_on.set(Box::new(go_on));

@@ -50,8 +50,8 @@ impl Pace {
         self.next = self.pauses.0;
     }
 
-    /// The pause after a failure. It doubles with each failure in which no alert was delivered. A fifth of it is random:
-    /// the receiver that many hosts wait for is not asked by all of them at the same time.
+    /// The pause after a failure. It doubles with each failure in which no alert was delivered. A fifth of it is random,
+    /// so that many hosts that wait for one receiver do not all come back at the same time.
     pub(super) fn pause(&mut self, delivered: bool) -> Duration {
         if delivered {
             // The receiver takes alerts, but not as fast as they come.

@@ -340,7 +340,7 @@ pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
     const HOW_LONG: [&str; 3] = ["timeout", "tvp", "tsp"];
     let waits = |call: &Syscall| match call.category {
         Category::Sleep => true,
-        // of this category are also the calls that say what to wait for
+        // the category also has calls that only say what to wait for, and those have no timeout
         Category::Wait => HOW_LONG.iter().any(|name| call.param(name).is_some()),
         _ => false,
     };

@@ -343,8 +343,8 @@ pub(super) fn login_id<'a>(view: &View<'a>) -> Value<'a> {
 /// The text for an id without an entry, as in Falco.
 pub(super) const NO_ENTRY: &[u8] = b"<NA>";
 
-/// What a user of the host, or of the container that the process is in, is called and so on. `root` is what it is for user 0
-/// without an entry.
+/// Something about a user of the host, or of the container that the process is in: `about` finds it in the user's entry.
+/// `root` is the value for user 0 if there is no entry.
 pub(super) fn user<'a>(
     view: &View<'a>,
     about: fn(&User) -> &[u8],

@@ -60,7 +60,7 @@ pub struct FieldDef {
     /// What it means, in one or two sentences.
     pub description: &'static str,
     pub(super) get: Get,
-    /// The same of a container, where its runtime's answer may come later than the event.
+    /// As `get`, for a container whose runtime may answer later than the event.
     pub(super) late: Option<GetLate>,
     /// What a test of the field says about a call's result and arguments.
     pub(super) implies: Option<Implies>,

@@ -80,14 +80,7 @@ impl Inspector {
         if known.stale {
             let found = (self.proc_fs.as_ref())
                 .and_then(|proc_fs| proc_fs.credentials(header.tgid, header.tid));
-            let real = Credentials {
-                uid: header.uid,
-                euid: header.uid,
-                gid: header.gid,
-                egid: header.gid,
-                capabilities: None,
-                stale: false,
-            };
+            let real = Credentials::of_event(header);
             process.change_credentials(header.tid, |own| *own = found.unwrap_or(real));
         }
         let known = process.credentials(header.tid);
@@ -175,8 +168,8 @@ impl Inspector {
         }
     }
 
-    /// A file was opened for writing. If it is `/proc/PID/comm` or `/proc/PID/task/TID/comm`, names are asked for from now
-    /// on. The id may be of another pid namespace, so the names of the calling process are asked for, too.
+    /// A file was opened for writing. If it is `/proc/PID/comm` or `/proc/PID/task/TID/comm`, its names are read from
+    /// /proc from now on. The id may be of another pid namespace, so those of the calling process are, too.
     pub(super) fn open_comm(&mut self, call: &Call<'_, '_>, path: &[u8]) {
         let Some(inner) = path
             .strip_prefix(b"/proc/")

@@ -51,9 +51,10 @@ impl Inspector {
         }
     }
 
-    /// Cgroups with the ids that mean nothing else. Of a host with hierarchies of version 1, there are none.
+    /// Cgroups with their ids, where an id stands for one set of cgroups. On a host with hierarchies of version 1 it does not,
+    /// so this gives none.
     pub(super) fn cgroups_with_ids(&self) -> impl Iterator<Item = (u64, &Arc<Cgroups>)> {
-        // a file says only what is so
+        // a capture file names only ids that stand for one set
         let all = self.proc_fs.is_none();
         let known = self.cgroups_by_id.iter();
         let known = known.filter(move |(_, group)| all || is_unified(group));
@@ -281,7 +282,7 @@ impl Inspector {
         self.proc_fs.is_none()
     }
 
-    /// Takes what an event of a recording says that is there for one fact alone. Returns whether it is one.
+    /// Takes the fact of an event that a recording has only for this fact (see `report`). Returns whether it is such an event.
     pub(super) fn take_report(&mut self, event: &Event<'_>) -> bool {
         if !event.has(Flags::UNSELECTED) {
             return false;

@@ -1,5 +1,5 @@
-//! Working directories, each with the root directory that goes with it. The threads of a process share one (clone(2), `CLONE_FS`), unless one of them has called
-//! unshare(2); processes may share one, too.
+//! Working directories, each with the root directory that goes with it. The threads of a process share one (clone(2),
+//! `CLONE_FS`), except for those that have called unshare(2). Processes may share one, too.
 
 /// Identifies a working directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

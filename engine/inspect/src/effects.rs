@@ -396,7 +396,7 @@ pub fn needed() -> SyscallSet {
         .collect()
 }
 
-/// ioctl(2), whose effect on a terminal the state needs, and that of a seccomp listener on others, and on anything else not.
+/// ioctl(2): the state needs its effects on terminals, and those of a seccomp listener on other processes, but no others.
 fn partly_needed() -> Option<&'static Syscall> {
     table::by_name("ioctl")
 }
@@ -476,7 +476,7 @@ pub fn needed_events() -> Selection {
 /// Those of the [`needed`] calls that the state does not need if the driver stops a thread while its event is
 /// inspected. It looks up their effects when they matter ([`Options::held`](super::Options::held)).
 #[must_use]
-pub fn spared() -> SyscallSet {
+pub fn omitted_if_held() -> SyscallSet {
     let closes = |call: &&Syscall| {
         matches!(
             find(call, &NEEDED_RESOLVED),
@@ -532,7 +532,7 @@ mod tests {
         // SECCOMP_IOCTL_NOTIF_ADDFD
         assert!(wants(0x4018_2103, 4) && !wants(0x4018_2103, -1));
         let ioctl = by_name("ioctl").unwrap();
-        assert!(looked_up().contains(ioctl) && !spared().contains(ioctl));
+        assert!(looked_up().contains(ioctl) && !omitted_if_held().contains(ioctl));
     }
 
     #[test]

@@ -118,14 +118,7 @@ impl Inspector {
         let mut process = Process::unknown(header.tgid, files);
         process.probed = true;
         process.checked = self.stale.lives;
-        process.main_credentials = Credentials {
-            uid: header.uid,
-            euid: header.uid,
-            gid: header.gid,
-            egid: header.gid,
-            capabilities: None,
-            stale: false,
-        };
+        process.main_credentials = Credentials::of_event(header);
         process.threads.push(Thread::new(header.tid));
         self.last = None;
         self.processes.insert(process)

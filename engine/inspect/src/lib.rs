@@ -12,7 +12,7 @@
 //! | `entries` | calls that are reported when they are entered |
 //! | `attributes`, `terminals` | applies the effects on a process itself: directory, ids, names; its terminal |
 //! | `fd_passing` | descriptors that are passed or taken, or whose opening was missed |
-//! | `supervisors` | ... and those that a seccomp listener puts into a process |
+//! | `supervisors` | descriptors that a seccomp listener puts into a process |
 //! | `life` | fork, exec, exit |
 //! | `strangers` | threads of capture files that do not say their process |
 //! | `resync` | what happens after events were lost |
@@ -22,7 +22,7 @@
 //! | `thread_list` | the threads of a process |
 //! | `fill` | takes state from /proc, at the start and for missed processes |
 //! | `proc_fs` | reads /proc |
-//! | `patient` | ... and what a process can keep from those who ask |
+//! | `patient` | reads that a process can hold up |
 //! | `synthesize` | writes the state as events, for recordings |
 //! | `containers` | which container a process is in, and what its runtime says about it |
 //! | `cgroups` | when a process's cgroups are read |
@@ -90,7 +90,7 @@ pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
 pub use effects::{
-    OpenFlags, is_chdir, looked_up, needed, needed_events, open_flags, socket_data, spared,
+    OpenFlags, is_chdir, looked_up, needed, needed_events, omitted_if_held, open_flags, socket_data,
 };
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};

@@ -200,6 +200,26 @@ impl Inspector {
         Some((is_sibling, status.innermost_pid()))
     }
 
+    /// Gives a child the descriptor table and the directories of its creator, or copies of them. Each comes with whether the
+    /// child shares it.
+    fn share_or_copy(
+        &mut self,
+        child: &mut Process,
+        (files, shares_files): (FilesId, bool),
+        (directory, shares_directory): (DirectoryId, bool),
+    ) {
+        child.files = if shares_files {
+            self.files.share(files)
+        } else {
+            self.files.copy(files)
+        };
+        child.directory = if shares_directory {
+            self.directories.share(directory)
+        } else {
+            self.directories.copy(directory)
+        };
+    }
+
     fn birth(&mut self, event: &Event<'_>, birth: &Birth) {
         let Birth {
             caller,
@@ -270,16 +290,11 @@ impl Inspector {
         }
         let asks = !flags_known && self.proc_fs.is_some();
         let shares = |flag, asked| flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
-        child.files = if shares(CLONE_FILES, KCMP_FILES) {
-            self.files.share(files)
-        } else {
-            self.files.copy(files)
-        };
-        child.directory = if shares(CLONE_FS, KCMP_FS) {
-            self.directories.share(directory)
-        } else {
-            self.directories.copy(directory)
-        };
+        self.share_or_copy(
+            &mut child,
+            (files, shares(CLONE_FILES, KCMP_FILES)),
+            (directory, shares(CLONE_FS, KCMP_FS)),
+        );
         let key = self.processes.insert(child);
         if let Some(child) = self.processes.get_mut(key) {
             child.threads.push(Thread::new(tid));

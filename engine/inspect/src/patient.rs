@@ -1,9 +1,9 @@
-//! Asks for what a process can keep from those who ask.
+//! Reads that a process can hold up. They are done on other threads, and are given up when they take too long.
 //!
 //! The kernel makes some files of /proc from a process's memory, and a process can keep its memory locked: one thread waits
 //! for a page of a file system that is a program (FUSE) and never answers, and another one wants to change the memory.
 //! Whoever reads the memory then waits for both. The files of a container can be on such a file system, too. So another
-//! thread asks. If it does not come back in time, it is left alone, and that process is asked for nothing until it does.
+//! thread reads. If it does not come back in time, it is left alone, and lanner reads nothing about that process until it does.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(50);
 /// The longest wait for a thread that wants to go on and gets no CPU.
 const STARVED: Duration = Duration::from_mins(1);
-/// How many threads may wait. Beyond, nothing is asked until one comes back.
+/// How many threads may wait. While that number waits, nothing is asked.
 const MOST: usize = 64;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -34,7 +34,7 @@ struct Asker {
 #[derive(Default)]
 struct Askers {
     idle: Option<Asker>,
-    /// Those that have not come back, each with the folder in /proc of the process that keeps it.
+    /// Those that have not come back, each with the folder in /proc of the process that holds it up.
     stuck: Vec<(PathBuf, Asker)>,
 }
 
@@ -52,7 +52,7 @@ pub(super) fn ask<T: Send + 'static>(
     askers.ask(process, job)
 }
 
-/// A file of the host, which a listener of fanotify(7) can keep from those who ask. None: it cannot be read, or does not come.
+/// Reads a file of the host, which a listener of fanotify(7) can hold up. None: it cannot be read, or not in time.
 #[must_use]
 pub fn read(path: &Path) -> Option<Vec<u8>> {
     let file = path.to_owned();

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use driver_api::event::Header;
+
 use super::containers::{self, Cgroups};
 use super::descriptor::FilesId;
 use super::directories::DirectoryId;
@@ -55,6 +57,20 @@ pub struct Credentials {
     pub capabilities: Option<Capabilities>,
     /// Whether a call was entered that may change them. /proc has them.
     pub(super) stale: bool,
+}
+
+impl Credentials {
+    /// Those of a process of which only an event is known. An event has no effective ids: they are taken to be the real ones.
+    pub(super) fn of_event(header: &Header) -> Self {
+        Self {
+            uid: header.uid,
+            euid: header.uid,
+            gid: header.gid,
+            egid: header.gid,
+            capabilities: None,
+            stale: false,
+        }
+    }
 }
 
 /// What is known of a process. Texts are in the bytes that the kernel gave.

@@ -1,12 +1,10 @@
 //! Where a path leads, symbolic links included, as the file system is at this moment.
 //!
 //! The path is the program's, so nothing may happen because lanner looks at it: nothing is opened, and no file system is
-//! asked or mounted. Of the links in /proc, those to descriptors, working directories and roots of processes that the
-//! state knows are known to it; others are read ([`proc_links`]). The kernel answers from its cache of names
-//! (`RESOLVE_CACHED`, Linux 5.12),
-//! where the names are that the call has just looked up. It does not answer while it would have to note that a link was
-//! followed, as it does for the first time after the link was made. Such a link is read, if its file system is one that
-//! answers at once.
+//! asked or mounted. The kernel answers from its cache of names (`RESOLVE_CACHED`, Linux 5.12), which has the names that the
+//! call has just looked up. It refuses if it would have to note that a link was followed, as for a link that is new. Such a
+//! link is read, if its file system answers at once. Links in /proc to descriptors, working directories and roots of processes
+//! are not read if the state knows where they lead ([`proc_links`]).
 
 use std::borrow::Cow;
 use std::ffi::CString;

@@ -1,5 +1,5 @@
-//! Events of recordings that are there for one fact alone, which no driver delivers: cgroups, and what runtimes say about
-//! containers. Readers that do not know the fact see a call that changes nothing.
+//! Events that recordings have for the sake of one fact that no driver delivers: cgroups, what runtimes say about containers,
+//! and the host's users and groups. Readers that do not know the fact see a call that changes nothing.
 
 use driver_api::event::{
     Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Part, Status,

@@ -111,14 +111,7 @@ impl Process {
     fn take_ids(&mut self, header: &Header) {
         let own = &mut self.main_credentials;
         if (own.uid, own.gid) != (header.uid, header.gid) {
-            *own = Credentials {
-                uid: header.uid,
-                euid: header.uid,
-                gid: header.gid,
-                egid: header.gid,
-                capabilities: None,
-                stale: false,
-            };
+            *own = Credentials::of_event(header);
         }
     }
 

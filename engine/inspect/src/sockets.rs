@@ -12,7 +12,7 @@ pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 pub(super) const AF_NETLINK: u16 = 16;
 
-/// `MAX_LINKS`: as many protocols can netlink have (include/uapi/linux/netlink.h).
+/// The most protocols that netlink can have: `MAX_LINKS` (include/uapi/linux/netlink.h).
 pub(super) const MAX_LINKS: u16 = 32;
 
 /// The kind of a socket of this address family.

@@ -1,5 +1,5 @@
-//! Threads of which a capture file does not say which process they belong to, as in a capture of a few events. What such a
-//! thread opens itself is followed, as far as its own events say it. Nothing else is known of it.
+//! Strangers: threads in a capture file that does not say which process they belong to, such as a file of a few events. What
+//! a stranger opens is followed as far as its own events show it. Nothing else is known about it.
 
 use std::sync::Arc;
 

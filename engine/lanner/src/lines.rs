@@ -82,7 +82,7 @@ fn descriptor(path: &Path) -> Option<i32> {
 
 /// Where lines go.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Destination<'a> {
     /// Standard output.
     Stdout,
     /// Standard error.
@@ -91,7 +91,7 @@ pub(crate) enum Place<'a> {
     File(&'a Path),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Destination<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stdout => f.write_str("standard output"),
@@ -101,29 +101,29 @@ impl fmt::Display for Place<'_> {
     }
 }
 
-/// A [`Place`], which takes whole lines.
+/// A [`Destination`], which takes whole lines.
 #[derive(Debug)]
 pub(crate) struct Lines(WholeLines<StoppableWriter>);
 
 impl Lines {
-    /// Opens the place.
-    pub(crate) fn open(place: Place<'_>) -> Result<Self, Failure> {
+    /// Opens the destination.
+    pub(crate) fn open(destination: Destination<'_>) -> Result<Self, Failure> {
         const FOR_OWNER: u32 = 0o600;
         let copied = |fd: BorrowedFd<'_>| -> Result<File, Failure> {
             need(fd.as_raw_fd())?;
             let copy = fd.try_clone_to_owned();
-            let failed = |error| Failure::broken(format!("cannot use {place}: {error}"));
+            let failed = |error| Failure::broken(format!("cannot use {destination}: {error}"));
             Ok(File::from(copy.map_err(failed)?))
         };
-        let file = match place {
-            Place::File(path) => {
+        let file = match destination {
+            Destination::File(path) => {
                 need_descriptor(path)?;
                 let file = files::replace(path, FOR_OWNER);
                 file.map_err(|error| Failure::usage(format!("-o: {error}")))?
             }
             // a descriptor of our own, because `io::stdout` buffers and tries again after each signal
-            Place::Stdout => copied(io::stdout().as_fd())?,
-            Place::Stderr => copied(io::stderr().as_fd())?,
+            Destination::Stdout => copied(io::stdout().as_fd())?,
+            Destination::Stderr => copied(io::stderr().as_fd())?,
         };
         let to = StoppableWriter::new(file, signals::ask_to_end);
         Ok(Self(WholeLines(to)))

@@ -139,7 +139,7 @@ pub(crate) fn say(message: &str) {
 
 /// Writes to standard output. A reader that has gone is not an error.
 pub(crate) fn print(text: &[u8]) -> Result<ExitCode, Failure> {
-    let mut out = Lines::open(lines::Place::Stdout)?;
+    let mut out = Lines::open(lines::Destination::Stdout)?;
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::broken(
             format!("cannot write to standard output: {error}"),

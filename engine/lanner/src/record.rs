@@ -10,7 +10,7 @@ use driver_api::request::{Omit, SyscallSet};
 use look::EventSet;
 use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
-use super::watch::{watch, watch_source};
+use super::watch::watch;
 use super::{Failure, lines, say, signals};
 use command_line::{ConvertArgs, FileFormat, RecordArgs};
 
@@ -22,7 +22,7 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     let calls = EventRecorder::needs(&wanted.calls);
     let format = FileFormat::of(args.format, &args.output);
     watch(
-        &args.source,
+        &args.source.config(),
         false,
         &calls.into(),
         Omit::NOTHING,
@@ -38,7 +38,7 @@ pub(crate) fn convert(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         replay: Some(args.from.clone()),
         ..SourceConfig::default()
     };
-    watch_source(
+    watch(
         &source,
         false,
         &SyscallSet::all().into(),

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use driver_api::error::Chain;
 use look::{Plan, TraceError};
 
-use super::lines::{Lines, Place};
+use super::lines::{Destination, Lines};
 use super::watch::watch;
 use super::{Failure, say};
 use command_line::TraceArgs;
@@ -16,22 +16,24 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     if args.durations {
         say("-T: no driver reports when a call began, so the time in calls is not known");
     }
-    let place = match &args.output {
-        Some(path) => Place::File(path),
-        None if args.says_on_stderr() => Place::Stderr,
-        None => Place::Stdout,
+    let destination = match &args.output {
+        Some(path) => Destination::File(path),
+        None if args.says_on_stderr() => Destination::Stderr,
+        None => Destination::Stdout,
     };
     let failed = |error| match error {
-        TraceError::Write(error) => Failure::broken(format!("cannot write to {place}: {error}")),
+        TraceError::Write(error) => {
+            Failure::broken(format!("cannot write to {destination}: {error}"))
+        }
         error @ TraceError::Condition(_) => Failure::broken(error),
     };
     watch(
-        &args.source(),
+        &args.source().config(),
         args.quiet > 0,
         &calls.into(),
         omit,
         |source| {
-            let to = Box::new(Lines::open(place)?);
+            let to = Box::new(Lines::open(destination)?);
             Ok(plan.consumer(source, to))
         },
         |trace| trace.end().map_err(failed),

@@ -9,7 +9,6 @@ use driver_api::support::Gap;
 use session::{Consumer, EventSource, Notice, Observer, OpenedSource, SourceConfig};
 
 use super::{Failure, report, say, signals};
-use command_line::SourceArgs;
 
 /// Tells the signal handlers which process signals are meant for.
 #[derive(Debug)]
@@ -38,18 +37,6 @@ pub(crate) fn tell_driver(reason: &str, gaps: &[Gap]) {
 /// Opens the source and feeds its events to a consumer. The consumer is made after the source is open, so that a source
 /// that fails leaves nothing behind. `finish` gets it at the end. `quiet`: the driver and its gaps are not reported.
 pub(crate) fn watch<C: Consumer>(
-    args: &SourceArgs,
-    quiet: bool,
-    selection: &Selection,
-    omit: Omit,
-    consumer: impl FnOnce(&OpenedSource) -> Result<C, Failure>,
-    finish: impl FnOnce(C) -> Result<(), Failure>,
-) -> Result<ExitCode, Failure> {
-    watch_source(&args.config(), quiet, selection, omit, consumer, finish)
-}
-
-/// [`watch`], with a source that no arguments describe.
-pub(crate) fn watch_source<C: Consumer>(
     config: &SourceConfig,
     quiet: bool,
     selection: &Selection,

@@ -89,6 +89,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "inspect",
             "lanner-plugin",
             "plugin-host",
+            "proc-pid",
             "recording",
             "scap",
             "suggest",

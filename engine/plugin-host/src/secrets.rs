@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use aho_corasick::{AhoCorasick, BuildError, Match, MatchKind};
+use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, Encoding, SpecificationError};
 
 /// What messages show instead of a secret.
 pub const HIDDEN: &str = "***";
@@ -231,7 +232,7 @@ fn forms(value: &str) -> BTreeSet<String> {
         forms.insert(text.escape_debug().to_string());
         forms.insert(percent_encoded(&text));
         if text.len() >= MIN_PART {
-            forms.extend([b"+/", b"-_"].map(|last| base64(text.as_bytes(), *last)));
+            forms.extend([BASE64_NOPAD, BASE64URL_NOPAD].map(|form| form.encode(text.as_bytes())));
         }
         forms.insert(text);
     }
@@ -284,59 +285,23 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
-/// Base64 without padding. `last`: the characters that stand for 62 and 63.
-fn base64(bytes: &[u8], last: [u8; 2]) -> String {
-    let digit = |value: u8| match value {
-        0..26 => b'A' + value,
-        26..52 => b'a' + value - 26,
-        52..62 => b'0' + value - 52,
-        62 => last[0],
-        _ => last[1],
-    };
-    let mut encoded = String::new();
-    for three in bytes.chunks(3) {
-        let (a, b, c) = (
-            three[0],
-            three.get(1).copied().unwrap_or(0),
-            three.get(2).copied().unwrap_or(0),
-        );
-        let digits = [
-            a >> 2,
-            (a & 3) << 4 | b >> 4,
-            (b & 15) << 2 | c >> 6,
-            c & 63,
-        ];
-        let digits = &digits[..=three.len()];
-        encoded.extend(digits.iter().map(|value| char::from(digit(*value))));
-    }
-    encoded
-}
+/// Both alphabets of RFC 4648, also mixed, and any bits behind the last byte: a message shows what its author made of a value.
+static LENIENT_BASE64: LazyLock<Result<Encoding, SpecificationError>> = LazyLock::new(|| {
+    let mut specification = BASE64_NOPAD.specification();
+    specification.check_trailing_bits = false;
+    specification.translate.from.push_str("-_");
+    specification.translate.to.push_str("+/");
+    specification.encoding()
+});
 
 /// The text that base64 stands for, if it does for one.
 fn base64_decoded(text: &str) -> Option<String> {
     let digits = text.trim_end_matches('=');
-    if digits.len() < MIN_PART || digits.len() % 4 == 1 {
+    if digits.len() < MIN_PART {
         return None;
     }
-    let mut bytes = Vec::with_capacity(digits.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for digit in digits.bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    let text = String::from_utf8(bytes).ok()?;
+    let bytes = LENIENT_BASE64.as_ref().ok()?.decode(digits.as_bytes());
+    let text = String::from_utf8(bytes.ok()?).ok()?;
     (!text.chars().any(char::is_control)).then_some(text)
 }
 
@@ -423,5 +388,22 @@ mod tests {
         }
         let whole = "https://me:p%40ss-w0rd@Hooks.Example.com:8443/services/T0KEN-1234?x=y";
         assert_eq!(hide(&format!("{whole:?}")), "\"***\"");
+    }
+
+    #[test]
+    fn base64_is_read_in_every_spelling() {
+        // an alphabet, the other one, both, padding, bits behind the last byte
+        for (text, decoded) in [
+            ("aHVudGVyPj4/Pz8", Some("hunter>>???")),
+            ("aHVudGVyPj4_Pz8", Some("hunter>>???")),
+            ("aHVudGVyPj4_Pz8/", Some("hunter>>????")),
+            ("aHVudGVyMg====", Some("hunter2")),
+            ("aHVudGVyMh", Some("hunter2")),
+            ("aHVudGVyM", None),
+            ("aHVudGV=yMg", None),
+            ("aHVudGV", None),
+        ] {
+            assert_eq!(base64_decoded(text).as_deref(), decoded, "{text}");
+        }
     }
 }

@@ -1,23 +1,13 @@
 //! Tests with real libraries: small ones in C, compiled here with the header alone, and this project's plugins
-//! (`first_party`). Needs `cc` and cargo.
+//! (`first_party`). They need `cc` and cargo.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use super::*;
 
 mod first_party;
-
-fn workspace() -> PathBuf {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins");
-    fs::canonicalize(plugins)
-        .unwrap()
-        .parent()
-        .unwrap()
-        .to_owned()
-}
 
 pub(crate) struct Directory(tempfile::TempDir);
 
@@ -35,19 +25,7 @@ impl Directory {
         let file = self.path(&format!("{name}.c"));
         fs::write(&file, format!("#include \"lanner_plugin.h\"\n{source}")).unwrap();
         let library = self.path(&format!("lib{name}.so"));
-        let output = Command::new("cc")
-            .args(["-shared", "-fPIC", "-Wall", "-Werror", "-Wno-unused", "-I"])
-            .arg(workspace().join("plugins/api/include"))
-            .arg("-o")
-            .args([&library, &file])
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        fs::set_permissions(&library, fs::Permissions::from_mode(0o755)).unwrap();
+        test_support::plugins::compile(&file, &library, &["-Wno-unused"]);
         library
     }
 }

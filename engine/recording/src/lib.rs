@@ -13,7 +13,8 @@
 //! make the state at the start ([`Inspector::synthesize`](inspect::Inspector::synthesize)); they are marked as unselected,
 //! so that rules do not see them. Numbers are in the byte order of the recording machine.
 //!
-//! A recording has no user names: those of the replaying host apply.
+//! A recording also has the users and groups of the recording host, and what runtimes said about its containers, as events
+//! with one fact each.
 
 mod cache;
 mod replay;

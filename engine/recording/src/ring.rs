@@ -321,8 +321,8 @@ impl Ring {
         self.full.push_back((memory, self.about));
     }
 
-    /// Drops the spans that no file can ask for, as a later one is old enough. Chunks that a file still shares stay: new memory would
-    /// have to take their place.
+    /// Drops the spans that no file can ask for, because a later one is old enough. Chunks that a file still shares stay: the
+    /// ring would need new memory in their place.
     fn drop_unneeded(&mut self, time_ns: u64) {
         let window_ns = self.length_ns.saturating_mul(2).saturating_add(SLACK_NS);
         let from_ns = time_ns.saturating_sub(window_ns);

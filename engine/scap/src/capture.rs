@@ -148,8 +148,8 @@ impl ScapReplay {
         Ok(!self.ready.is_empty())
     }
 
-    /// Says what the ids of cgroups mean that the events which are ready use for the first time. The state of a replay knows it
-    /// already ([`Recorded`]), and a file that the events are written to does not.
+    /// Puts an event in front of those that are ready for each id of a cgroup that they use first: it says what the id means.
+    /// The state of a replay knows that already ([`Recorded`]), but a file to which the events are written does not.
     fn say_new_cgroups(&mut self) {
         let time_ns = match Event::parse(&self.ready) {
             Ok(event) => event.header().time_ns,

@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 use super::bytes::{text, unsigned};
 use super::merge::Merged;
 use super::socket;
-use super::symbols::{Symbols, symbols_of};
+use super::symbols::{Set, Symbols, symbols_of};
 use super::table::{Form, Param, Place, abi_of, member_of};
 use super::value::{dynamic, interval, number};
 
@@ -334,25 +334,14 @@ impl Draft {
                 self.memory(at, bytes[..size].to_vec());
             }
             (Form::Unsigned | Form::Signed | Form::Interval | Form::Symbols(_), _) => {
-                let Some(mut value) = number(form, value) else {
-                    return;
-                };
+                let mut value = number(form, value);
                 if let Form::Symbols(theirs) = form {
-                    let kernel = match (&param.symbols, symbols_of(&kind)) {
-                        (Some(symbols), _) => symbols.kernel(value),
-                        (None, Some((ours, one))) => {
-                            Symbols::new(theirs, ours, one, |_| {}).kernel(value)
-                        }
-                        (None, None) => Some(value),
-                    };
-                    let Some(kernel) = kernel else { return };
-                    value = kernel;
+                    value = value.and_then(|value| kernel_value(param, theirs, &kind, value));
                 }
                 // a number beside a string is 0 where the string counts
-                if value == 0 && self.has_memory(at) {
-                    return;
+                if let Some(value) = value.filter(|value| *value != 0 || !self.has_memory(at)) {
+                    self.combine(at, value);
                 }
-                self.combine(at, value);
             }
             (Form::Dynamic(_) | Form::Other, _) => {}
         }
@@ -548,6 +537,15 @@ fn is_memory(form: Form) -> bool {
         | Form::Tuple
         | Form::Dynamic(_)
         | Form::Other => false,
+    }
+}
+
+/// The kernel's value for one of Falco's, where both have names. None: Falco's value stands for any that it has no name for.
+fn kernel_value(param: &Param, theirs: &Set, kind: &Kind, value: u64) -> Option<u64> {
+    match (&param.symbols, symbols_of(kind)) {
+        (Some(symbols), _) => symbols.kernel(value),
+        (None, Some((ours, one))) => Symbols::new(theirs, ours, one, |_| {}).kernel(value),
+        (None, None) => Some(value),
     }
 }
 

@@ -141,6 +141,22 @@ pub(crate) fn program(entry: &ProgramEntry) -> Option<Program> {
     })
 }
 
+/// The fact about the ids of a process. The list has no effective ids of their own.
+fn ids(entry: &ThreadEntry, parent: i64) -> Ids {
+    Ids {
+        ppid: id(parent).unwrap_or(0),
+        pgid: entry.pgid.and_then(id).unwrap_or(UNKNOWN),
+        sid: entry.sid.and_then(id).unwrap_or(UNKNOWN),
+        loginuid: entry.loginuid.unwrap_or(UNKNOWN),
+        uid: entry.uid,
+        euid: entry.uid,
+        gid: entry.gid,
+        egid: entry.gid,
+        tty: entry.tty,
+        memfd: entry.program.is_some_and(|program| program.memfd).into(),
+    }
+}
+
 impl StateWriter<'_> {
     /// Writes the state that the lists describe, parents before children, and notes the processes.
     pub(crate) fn lists(&mut self, lists: &Lists, processes: &mut Processes, recorded: &Recorded) {
@@ -195,18 +211,7 @@ impl StateWriter<'_> {
         let Some(pid) = id(entry.pid).filter(|pid| *pid != 0) else {
             return;
         };
-        let ids = Ids {
-            ppid: id(parent).unwrap_or(0),
-            pgid: entry.pgid.and_then(id).unwrap_or(UNKNOWN),
-            sid: entry.sid.and_then(id).unwrap_or(UNKNOWN),
-            loginuid: entry.loginuid.unwrap_or(UNKNOWN),
-            uid: entry.uid,
-            euid: entry.uid,
-            gid: entry.gid,
-            egid: entry.gid,
-            tty: entry.tty,
-            memfd: entry.program.is_some_and(|program| program.memfd).into(),
-        };
+        let ids = ids(entry, parent);
         let text = cgroup_text(&entry.cgroups);
         let cgroup = if text.is_empty() {
             0

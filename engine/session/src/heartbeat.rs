@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Pulse {
     /// The number that only this session knows; 0: there is no heartbeat.
     secret: AtomicU64,
-    /// The process that makes the calls, as events have it; 0: not known yet.
+    /// The id that the process which makes the calls has in events; 0: not known yet.
     process: AtomicU32,
     /// The latest beat that was asked for, and the latest that came back.
     asked: AtomicU64,

@@ -1,5 +1,5 @@
-//! A thread that looks for losses once a second, and at the heartbeat. It also keeps the service manager's watchdog content, as long as the
-//! event path runs and has rules.
+//! A thread that looks once a second for losses and at the heartbeat. As long as the event path runs and has rules, it also
+//! keeps the service manager's watchdog content.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};

@@ -478,15 +478,15 @@ pub fn calls_of(types: &EventTypes) -> SyscallSet {
     }
 }
 
-/// These calls, and those that the state needs. Also which calls the driver may omit where it holds processes: all calls
-/// that only following descriptors needs, or none if one of them is wanted, because descriptors are either followed or
-/// looked up.
+/// These calls, and those that the state needs; and the calls that a driver may omit if it holds processes. Those are the
+/// calls that only serve to follow descriptors. If one of them is wanted, none is omitted, because the state either follows
+/// descriptors or looks them up.
 #[must_use]
 pub fn with_state(wanted: &SyscallSet) -> (SyscallSet, Omit) {
-    let spared = inspect::spared();
-    let omit = if spared.without(wanted) == spared {
+    let if_held = inspect::omitted_if_held();
+    let omit = if if_held.without(wanted) == if_held {
         Omit {
-            if_held: spared,
+            if_held,
             ..Omit::NOTHING
         }
     } else {

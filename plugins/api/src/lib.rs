@@ -48,7 +48,7 @@
 //! | `transform` | [`Transformer`], [`Term`]: functions of field values, for conditions and templates |
 //! | [`files`] | opens files so that no other user can swap or change them |
 //! | [`deadline`] | connections that no receiver can hold for longer than a time |
-//! | `tls` | certificates and keys from PEM files, and clients that use them (feature `tls`) |
+//! | `tls` | TLS for clients: certificates and keys from PEM files, the handshake (feature `tls`) |
 //! | `lines`, `chain` | alerts as lines ([`LineWriter`]); an error with its sources as one line ([`Chain`]) |
 //! | `export`, `border`, `rule_border`, `output_border` | the C functions that call the traits; a panic becomes a status |
 //! | `testing`, `testing_outputs` | a host and alerts for tests (feature `testing`) |

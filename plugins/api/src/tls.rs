@@ -1,15 +1,18 @@
-//! Certificates and keys for TLS, from PEM files (feature `tls`). A key that does not fit its certificate, or a certificate that
-//! is no longer valid, is known before the first connection.
+//! TLS for clients (feature `tls`): certificates and keys from PEM files, and the handshake. A key that does not fit its
+//! certificate, or a certificate that is no longer valid, is known before the first connection.
 
+use std::io;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, Error, InconsistentKeys, RootCertStore};
+use rustls::{ClientConfig, ClientConnection, Error, InconsistentKeys, RootCertStore, StreamOwned};
 
+use crate::deadline::Deadline;
 use crate::files::{self, FileError};
 
 /// The largest file that is read, in bytes.
@@ -72,8 +75,9 @@ pub enum TlsError {
     Protocol(#[source] Error),
 }
 
-/// How a client speaks TLS: it checks the receiver's certificate by those of `ca_cert`, or by those that this host trusts, and
-/// shows the one of `client_cert`, whose key is `client_key`. Messages of errors use these names, so a plugin should give its settings the same ones.
+/// How a client speaks TLS. It checks the receiver's certificate by those of `ca_cert`, or by those that this host trusts. It
+/// shows the certificate of `client_cert`, whose key is `client_key`. Errors use these names, so a plugin should give its
+/// settings the same ones.
 ///
 /// # Errors
 ///
@@ -105,6 +109,39 @@ pub fn client(
         (Some(_), None) | (None, Some(_)) => return Err(TlsError::HalfOfClient),
     };
     Ok(Arc::new(config))
+}
+
+/// Why TLS cannot begin on a connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BeginError {
+    /// The configuration cannot be used for a connection.
+    #[error("cannot begin TLS")]
+    Begin(#[source] Error),
+    /// The receiver refuses, is not the one that it should be, ends the connection, or is too slow.
+    #[error("the TLS handshake failed")]
+    Handshake(#[source] io::Error),
+}
+
+/// Begins TLS on a connection as its client. `name` is what the receiver's certificate must be for.
+///
+/// # Errors
+///
+/// The handshake fails, or is not over at the deadline.
+pub fn begin(
+    stream: TcpStream,
+    name: &ServerName<'static>,
+    config: Arc<ClientConfig>,
+    deadline: Deadline,
+) -> Result<StreamOwned<ClientConnection, TcpStream>, BeginError> {
+    let connection = ClientConnection::new(config, name.clone()).map_err(BeginError::Begin)?;
+    let mut stream = StreamOwned::new(connection, stream);
+    let mut socket = deadline.on(&mut stream.sock);
+    while stream.conn.is_handshaking() {
+        let more = stream.conn.complete_io(&mut socket);
+        more.map_err(BeginError::Handshake)?;
+    }
+    Ok(stream)
 }
 
 fn roots_of_the_host() -> Result<RootCertStore, TlsError> {

@@ -31,12 +31,12 @@ const PERCENT: u32 = 0b0_1010;
 /// A place in a stream of frames. Bytes come in pieces of any size.
 #[derive(Debug)]
 pub(crate) struct Frames {
-    at: Place,
+    at: Position,
     block: Block,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Position {
     /// This number of bytes is skipped: the preface, or a frame without a header block.
     Skip(usize),
     /// In the nine bytes before a frame; `known` of them have come.
@@ -55,13 +55,13 @@ enum Place {
 impl Default for Frames {
     fn default() -> Self {
         Self {
-            at: Place::Skip(PREFACE),
+            at: Position::Skip(PREFACE),
             block: Block::default(),
         }
     }
 }
 
-impl Place {
+impl Position {
     const HEAD: Self = Self::Head {
         known: 0,
         bytes: [0; 9],
@@ -102,33 +102,33 @@ impl Frames {
         while let Some(first) = bytes.first().copied() {
             let mut used = 1;
             self.at = match self.at {
-                Place::Skip(left) => {
+                Position::Skip(left) => {
                     used = left.min(bytes.len());
                     match left - used {
-                        0 => Place::HEAD,
-                        left => Place::Skip(left),
+                        0 => Position::HEAD,
+                        left => Position::Skip(left),
                     }
                 }
-                Place::Head {
+                Position::Head {
                     known,
                     bytes: mut head,
                 } => {
                     head[known] = first;
                     match known + 1 {
-                        9 => Place::after(head, &mut self.block),
-                        known => Place::Head { known, bytes: head },
+                        9 => Position::after(head, &mut self.block),
+                        known => Position::Head { known, bytes: head },
                     }
                 }
-                Place::Padding { left, skip } => Place::fragment(left, skip, first.into()),
-                Place::Fragment {
+                Position::Padding { left, skip } => Position::fragment(left, skip, first.into()),
+                Position::Fragment {
                     skip: 0,
                     block: 0,
                     rest,
                 } => {
                     used = 0;
-                    Place::Skip(rest)
+                    Position::Skip(rest)
                 }
-                Place::Fragment {
+                Position::Fragment {
                     skip: 0,
                     block,
                     rest,
@@ -137,13 +137,13 @@ impl Frames {
                     for byte in &mut bytes[..used] {
                         self.block.rewrite(byte);
                     }
-                    Place::Fragment {
+                    Position::Fragment {
                         skip: 0,
                         block: block - used,
                         rest,
                     }
                 }
-                Place::Fragment { skip, block, rest } => Place::Fragment {
+                Position::Fragment { skip, block, rest } => Position::Fragment {
                     skip: skip - 1,
                     block,
                     rest,

@@ -1,5 +1,5 @@
-//! Accepts connections, and only so many: whoever can connect could otherwise take all descriptors that lanner may have. A
-//! failure to accept one is logged, and is not the end of the server.
+//! Accepts a limited number of connections, so that clients cannot take all descriptors that lanner may have. If accepting one
+//! fails, the server logs that and goes on.
 
 use std::io;
 use std::sync::Arc;

@@ -60,10 +60,8 @@ pub(crate) enum ReceiverError {
 pub(crate) enum SendError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("cannot begin TLS")]
-    Tls(#[source] rustls::Error),
-    #[error("the TLS handshake failed")]
-    Handshake(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::BeginError),
     #[error(
         "the receiver refused the connection after the TLS handshake; does it ask for `client_cert`?"
     )]
@@ -110,14 +108,8 @@ impl Receiver {
             }
             Transport::Tcp(host) => Ok(Connection::Tcp(deadline.connect(host)?)),
             Transport::Tls(host, name, config) => {
-                let connection = ClientConnection::new(Arc::clone(config), name.clone())
-                    .map_err(SendError::Tls)?;
-                let mut stream = StreamOwned::new(connection, deadline.connect(host)?);
-                let mut socket = deadline.on(&mut stream.sock);
-                while stream.conn.is_handshaking() {
-                    let more = stream.conn.complete_io(&mut socket);
-                    more.map_err(SendError::Handshake)?;
-                }
+                let stream = deadline.connect(host)?;
+                let mut stream = tls::begin(stream, name, Arc::clone(config), deadline)?;
                 let wait = self.timeout.min(FIRST_WORD);
                 hear_refusal(&mut stream, Deadline::after(wait)).map_err(SendError::Refused)?;
                 Ok(Connection::Tls(Box::new(stream)))

@@ -20,7 +20,7 @@ fn text_of(builder: &mut EventBuilder) -> String {
     out
 }
 
-/// The text of a call of which only these bytes at its first pointer could be read, of `full`.
+/// The text of a call whose pointer at `at` leads to `full` bytes, of which only `bytes` could be read.
 fn with_fault(name: &str, args: &[Arg], at: u8, bytes: &[u8], full: u64) -> String {
     let (mut builder, _) = event(name, args, -14);
     let (fault, raw) = (Status::Fault, Encoding::Raw);

@@ -25,7 +25,7 @@ fn in_one_line(text: &str) -> String {
 }
 
 impl AlertFormat {
-    /// Makes an alert that no event is behind. It shows no secrets.
+    /// Makes an alert about lanner itself, without an event. It shows no secrets.
     #[must_use]
     pub fn internal(
         &self,

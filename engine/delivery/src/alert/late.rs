@@ -66,8 +66,8 @@ impl LateAlerts {
         true
     }
 
-    /// Makes the alerts that have what they waited for, or have waited too long: in the order of their events, as far as
-    /// they are of one container.
+    /// Makes the alerts for which the answer has come, and those that have waited too long. Alerts about one container come
+    /// in the order of their events.
     pub fn ready(
         &mut self,
         rules: &[AlertRule],
@@ -104,7 +104,7 @@ impl LateAlerts {
         self.waiting.is_empty()
     }
 
-    /// How long until no alert waits any more; none: none does.
+    /// How long it takes at most until no alert waits any more. None: no alert waits.
     #[must_use]
     pub fn patience(&self) -> Option<Duration> {
         let last = self.waiting.iter().map(|alert| alert.until).max()?;

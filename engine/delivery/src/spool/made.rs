@@ -11,7 +11,7 @@ use super::SpoolError;
 const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
 const PAGE_SIZE_AT: usize = 12;
 const PAGE_SIZE: [u8; 4] = 4096_u32.to_le_bytes();
-/// As many bytes of a file are looked at.
+/// How many bytes of a file are looked at.
 const HEAD: u64 = 4096;
 
 /// Checks, without changing anything, that a file which is there was made as a spool.

@@ -354,10 +354,9 @@ impl Spool {
         self.commit_with(new)
     }
 
-    /// As [`Spool::commit`], after the disk was full. If it still is, a quarter of the space that was there stays free from
-    /// now on, so that alerts can be removed: the store never changes a page in place. After a while the limit ends. Returns
-    /// how many of the oldest alerts were dropped for that, even if it failed. Nothing is dropped where nothing is on disk:
-    /// that would make no room.
+    /// As [`Spool::commit`], after the disk was full. If it still is, a quarter of the spool's space stays free for a while:
+    /// the store never changes a page in place, so removing alerts needs space as well. Returns how many of the oldest alerts
+    /// were dropped for that, even if the commit failed. If no alert is on disk, none is dropped, as that would make no room.
     pub(super) fn commit_on_full_disk(
         &mut self,
         new: &[Arc<Alert>],

@@ -157,7 +157,7 @@ fn survives(path: &Path, steps: &[Step], dice: &mut Dice) -> bool {
     aside.is_none() && unreadable == 0 && in_order && whole
 }
 
-/// Of 300 moments those at which a loss of power costs something.
+/// Lets the power go at 300 moments. Returns at how many of them alerts are lost.
 fn costly(fsync: bool) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice(7);

@@ -1,4 +1,4 @@
-//! Rows of fields that say the same of every event, or nothing: Falco has given them up, but old rules still name them.
+//! Rows of fields that have the same value for every event, or none. Falco has dropped them, but old rules still name them.
 
 use lanner_plugin::FieldKind::{Bool, String as Text, U64};
 use lanner_plugin::Value;

@@ -69,19 +69,6 @@ impl Container {
             (None, Unsaid::False) => json!(false),
             (None, Unsaid::Null) => Value::Null,
         };
-        let mounts: Vec<Value> = said
-            .mounts
-            .iter()
-            .map(|mount| {
-                json!({
-                    "Source": mount.source,
-                    "Destination": mount.destination,
-                    "Mode": mount.mode,
-                    "RW": mount.writable,
-                    "Propagation": mount.propagation,
-                })
-            })
-            .collect();
         let mut about = json!({
             "id": self.short_id(),
             "full_id": &*self.id,
@@ -98,7 +85,7 @@ impl Container {
             "host_pid": flag(said.host_pid),
             "host_network": flag(said.host_network),
             "host_ipc": flag(said.host_ipc),
-            "Mounts": mounts,
+            "Mounts": said.mounts,
             "labels": said.labels,
             "ip": said.ip,
             "cni_json": said.cni,
@@ -144,7 +131,7 @@ pub(super) fn parse(json: &[u8]) -> Option<(String, Option<Metadata>)> {
 }
 
 /// A member that has another type says nothing, and hides no other member. Falco's libraries write `null` for an empty map.
-fn lenient<'de, D, T>(from: D) -> Result<T, D::Error>
+pub(super) fn lenient<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned + Default,
@@ -180,7 +167,7 @@ struct SaidContainer {
     #[serde(deserialize_with = "lenient")]
     privileged: Option<bool>,
     #[serde(rename = "Mounts", deserialize_with = "lenient")]
-    mounts: Vec<SaidMount>,
+    mounts: Vec<Mount>,
     #[serde(deserialize_with = "lenient")]
     labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "lenient")]
@@ -204,22 +191,6 @@ struct SaidContainer {
     pod_sandbox_labels: BTreeMap<String, String>,
     #[serde(deserialize_with = "lenient")]
     pod: Option<SaidPod>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-struct SaidMount {
-    #[serde(deserialize_with = "lenient")]
-    source: String,
-    #[serde(deserialize_with = "lenient")]
-    destination: String,
-    #[serde(deserialize_with = "lenient")]
-    mode: String,
-    #[serde(rename = "RW")]
-    #[serde(deserialize_with = "lenient")]
-    writable: bool,
-    #[serde(deserialize_with = "lenient")]
-    propagation: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -263,17 +234,7 @@ impl SaidContainer {
                 digest: self.imagedigest,
             },
             privileged: self.privileged,
-            mounts: self
-                .mounts
-                .into_iter()
-                .map(|mount| Mount {
-                    source: mount.source,
-                    destination: mount.destination,
-                    mode: mount.mode,
-                    writable: mount.writable,
-                    propagation: mount.propagation,
-                })
-                .collect(),
+            mounts: self.mounts,
             labels: self.labels,
             ip: self.ip,
             cni: self.cni_json,

@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 
+use serde::{Deserialize, Serialize};
+
+use super::json::lenient;
+
 /// A container runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Runtime {
@@ -224,18 +228,24 @@ impl Image {
     }
 }
 
-/// A mount in a container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A mount in a container. As JSON, it is what Docker's API and Falco's libraries write.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
 pub struct Mount {
     /// Path on the host.
+    #[serde(deserialize_with = "lenient")]
     pub source: String,
     /// Path in the container.
+    #[serde(deserialize_with = "lenient")]
     pub destination: String,
     /// Options.
+    #[serde(deserialize_with = "lenient")]
     pub mode: String,
     /// Whether it is writable.
+    #[serde(rename = "RW", deserialize_with = "lenient")]
     pub writable: bool,
     /// `private`, `rslave`, ...
+    #[serde(deserialize_with = "lenient")]
     pub propagation: String,
 }
 

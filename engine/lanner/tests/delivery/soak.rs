@@ -1,6 +1,6 @@
 //! The whole of lanner, killed twice while its output is away: needs the eBPF driver and so root.
 //!
-//! `LANNER_SOAK_SECONDS=600 cargo test -p engine --test delivery soak -- --nocapture` takes as long as it says.
+//! `LANNER_SOAK_SECONDS=600 cargo test -p lanner --test delivery soak -- --nocapture` takes as long as it says.
 
 use std::fs;
 use std::process::{Command, Stdio};

@@ -2,27 +2,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use delivery::{Counts, Outputs, Planned, QueueSettings};
 use plugin_host::{self, Alert, OutputHost, OwnedValue, Plugin, Priority};
 
-/// Compiles a plugin of these tests into a folder, whatever `more` says.
+/// Compiles a plugin of these tests. `more`: further options of the compiler.
 pub(crate) fn compile(source: &str, library: &Path, more: &[&str]) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let status = Command::new("cc")
-        .args([
-            "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-I",
-        ])
-        .arg(manifest.join("../../plugins/api/include"))
-        .args(more)
-        .arg("-o")
-        .args([library, &manifest.join("tests/delivery").join(source)])
-        .status()
-        .expect("cc");
-    assert!(status.success(), "{source} compiles");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/delivery");
+    let options = [&["-O1", "-Wextra"], more].concat();
+    test_support::plugins::compile(&folder.join(source), library, &options);
 }
 
 /// Compiles the plugins of `gate.c`, `joiner.c` and `rules_gate.c` once, into one folder.

@@ -1,36 +1,6 @@
 //! Plugins of this project, across the same border as those of others.
 
-use std::sync::OnceLock;
-
 use super::*;
-
-/// Builds the first-party plugins into the target directory that this test is in.
-fn first_party() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().nth(2).unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args([
-                "build",
-                "--quiet",
-                "-p",
-                "rules-falco",
-                "-p",
-                "output-console",
-            ])
-            .arg("--manifest-path")
-            .arg(workspace().join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-        profile.to_owned()
-    })
-}
 
 /// The same fields, by which drivers can leave out events.
 struct Selecting;
@@ -47,7 +17,10 @@ impl FieldResolver for Selecting {
 
 #[test]
 fn the_first_party_plugins_are_built_on_the_same_border() {
-    let directory = [first_party().to_owned()];
+    let directory = [test_support::plugins::first_party(&[
+        "rules-falco",
+        "output-console",
+    ])];
     let rules = find(&directory, "rules-falco").unwrap();
     assert_eq!(rules.capabilities(), ["rules"]);
     let file = |text: &str| RuleFile {

@@ -9,13 +9,26 @@ use crate::socket::{self, Address};
 
 const TCP: u16 = 6;
 
+/// The ends of Falco's tuple, which has source and target: the own one, and the other one.
+fn own_and_other(tuple: &[u8], is_target: bool) -> Option<(Address, Address)> {
+    let (source, target) = socket::ends(tuple)?;
+    Some(if is_target {
+        (target, source)
+    } else {
+        (source, target)
+    })
+}
+
 impl Draft {
     /// The address of the other side of a message: who it came from, or where it goes.
     pub(super) fn other_end(&self, tuple: &[u8]) -> Option<Address> {
-        let (source, target) = socket::ends(tuple)?;
-        let came = self.call.category == Category::IoRead;
-        let address = if came { source } else { target };
-        (!address.is_unspecified()).then_some(address)
+        let (_, other) = self.ends_of_message(tuple)?;
+        (!other.is_unspecified()).then_some(other)
+    }
+
+    /// The own end and the other one. This process is the target of a message that it reads.
+    fn ends_of_message(&self, tuple: &[u8]) -> Option<(Address, Address)> {
+        own_and_other(tuple, self.call.category == Category::IoRead)
     }
 
     /// A message with an address.
@@ -28,14 +41,8 @@ impl Draft {
 
     /// Both ends of a message's socket, if its own end is known.
     pub(super) fn known_ends(&mut self, tuple: &[u8]) {
-        let Some((source, target)) = socket::ends(tuple) else {
+        let Some((own, other)) = self.ends_of_message(tuple) else {
             return;
-        };
-        let came = self.call.category == Category::IoRead;
-        let (own, other) = if came {
-            (target, source)
-        } else {
-            (source, target)
         };
         if !own.is_unspecified() {
             self.ends_fact(&own, &other, 0);
@@ -45,14 +52,9 @@ impl Draft {
     /// The ends of a connection. This process is the source of a connection that it makes, and the target of one that it
     /// accepts.
     pub(super) fn tuple(&mut self, value: &[u8]) {
-        let Some((source, target)) = socket::ends(value) else {
-            return;
-        };
         let accepts = self.call.returns == Returns::Fd;
-        let (own, other) = if accepts {
-            (target, source)
-        } else {
-            (source, target)
+        let Some((own, other)) = own_and_other(value, accepts) else {
+            return;
         };
         // as in Falco's library: what accept(2) returns on an IP socket is a connection of TCP
         self.ends_fact(&own, &other, if accepts { TCP } else { 0 });

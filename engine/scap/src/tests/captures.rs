@@ -470,7 +470,7 @@ fn what_a_thread_without_a_process_opens_is_known() {
     let mut maker = Maker::new();
     let ends = Body::default().u8(2).bytes(&[192, 0, 2, 1]).u16(40000);
     let ends = ends.bytes(&[192, 0, 2, 9]).u16(22).0;
-    // of two threads, of which nothing says what process they are in: socket, connect, write
+    // two threads whose process is not known: socket, connect, write
     maker.event(7, 19, &[long(3), int(2), int(1), int(0)]);
     maker.event(8, 19, &[long(3), int(1), int(1), int(0)]);
     maker.event(7, 23, &[long(0), ends, long(3)]);

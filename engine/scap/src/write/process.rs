@@ -53,8 +53,9 @@ pub(super) fn program_flags(process: &Process, inspector: &Inspector) -> u64 {
     bit(writable, EXE_WRITABLE) | bit(process.memfd, EXE_MEMFD) | layer
 }
 
-/// What stands for a fact about a process that is not known. Readers take numbers unasked, so an empty one would not do.
-/// Capabilities have a bit that is none: tools show nothing for it, and lanner reads it as unknown.
+/// The value of a parameter whose fact about a process is not known. Readers do not check whether a number is there, so it
+/// cannot be empty. For capabilities it is a bit that no capability has: tools show nothing for it, and lanner reads it as
+/// unknown.
 pub(super) fn nothing(param: &Param) -> Vec<u8> {
     match (param.name, param.place) {
         ("cap_inheritable" | "cap_permitted" | "cap_effective", Place::Nowhere) => {

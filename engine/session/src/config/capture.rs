@@ -89,7 +89,7 @@ impl CaptureConfig {
     /// The folder of the files, and how their names begin. None: `path_prefix` does not end with the beginning of a name.
     pub(crate) fn folder(&self) -> Option<(&Path, &str)> {
         let prefix = self.path_prefix.file_name()?.to_str()?;
-        // of a path that ends with `/` or `/.`, the last name is the folder's own
+        // if a path ends with `/` or `/.`, its last name is that of the folder
         let is_beginning = self.path_prefix.to_str()?.ends_with(prefix);
         let folder = match self.path_prefix.parent() {
             Some(folder) if folder != "" => folder,

@@ -50,7 +50,7 @@ pub(super) fn expand(text: &str) -> Result<Expanded, ExpandError> {
     Ok(expanded)
 }
 
-/// What is filled in, and whether it is a secret. A default is none: the configuration shows it.
+/// What is filled in, and whether it is a secret. A default is no secret, since the configuration itself shows it.
 fn look_up(name: &str) -> Result<(String, bool), ExpandError> {
     if let Some(path) = name.strip_prefix("file:") {
         return files::read_text(Path::new(path), MAX_SECRET)

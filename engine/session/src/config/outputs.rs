@@ -59,7 +59,7 @@ pub struct OutputConfig {
     pub queue: Option<usize>,
     /// How long one call of the plugin may take before it is reported as hanging; 10s by default.
     pub deadline: Option<Time>,
-    /// The first pause before it is tried again, 20ms by default; doubles.
+    /// The first pause before it is tried again, 100ms by default; it doubles with each retry.
     pub retry_first: Option<Time>,
     /// The longest such pause, 5s by default.
     pub retry_max: Option<Time>,
@@ -198,7 +198,7 @@ impl Spool {
     }
 }
 
-/// A path without links, `.` and `..`. What of it does not exist is taken as it is written.
+/// A path without links, `.` and `..`. Components that do not exist stay as they are written.
 pub(crate) fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     for there in path.ancestors() {

@@ -1,6 +1,7 @@
 //! What a configuration may contain, and the errors for everything else.
 
 use super::*;
+use delivery::QueueSettings;
 use driver_api::error::Chain;
 use std::fs;
 use std::time::Duration;
@@ -485,5 +486,20 @@ fn a_page_that_strangers_could_see_is_refused() {
     ] {
         let text = page_config(server, page);
         load(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
+
+#[test]
+fn the_schema_names_the_default_times_of_outputs() {
+    let defaults = QueueSettings::new("any");
+    let schema = schema();
+    for (key, default) in [
+        ("deadline", defaults.deadline),
+        ("retry_first", defaults.retry_first),
+        ("retry_max", defaults.retry_max),
+    ] {
+        let text = &schema["$defs"]["OutputConfig"]["properties"][key]["description"];
+        let named = format!("{} by default", humantime::format_duration(default));
+        assert!(text.as_str().unwrap().contains(&named), "{key}: {text}");
     }
 }

@@ -83,22 +83,24 @@ impl de::Visitor<'_> for SizeText {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-        let number = size(text);
-        number
-            .map(Size)
-            .ok_or_else(|| de::Error::custom("a size is such as 4096, 64K, 64M or 1G"))
+        Size::parse(text).ok_or_else(|| de::Error::custom("a size is such as 4096, 64K, 64M or 1G"))
     }
 }
 
-fn size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let (digits, shift) = match text.chars().last()?.to_ascii_uppercase() {
-        'K' => (&text[..text.len() - 1], 10),
-        'M' => (&text[..text.len() - 1], 20),
-        'G' => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+impl Size {
+    /// A number of bytes, with or without a unit. `None`: it is something else, or too large.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let (digits, shift) = match text.chars().last()?.to_ascii_uppercase() {
+            'K' => (&text[..text.len() - 1], 10),
+            'M' => (&text[..text.len() - 1], 20),
+            'G' => (&text[..text.len() - 1], 30),
+            _ => (text, 0),
+        };
+        let number = digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift);
+        number.map(Self)
+    }
 }
 
 impl Serialize for Size {
@@ -140,6 +142,7 @@ mod tests {
 
     #[test]
     fn sizes() {
+        let size = |text: &str| Size::parse(text).map(|size| size.0);
         assert_eq!(size("64"), Some(64));
         assert_eq!(size("64K"), Some(65536));
         assert_eq!(size("2 g"), Some(2 << 30));

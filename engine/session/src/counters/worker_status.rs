@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 pub struct WorkerStatus {
     plugin: String,
     deadline: Duration,
-    /// Events that were queued, and of these those that the plugin is through with.
+    /// Events that were queued.
     offered: AtomicU64,
+    /// How many of the queued events the plugin has handled.
     done: AtomicU64,
     lost: AtomicU64,
     timeouts: AtomicU64,

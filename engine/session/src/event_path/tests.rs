@@ -2,9 +2,7 @@
 //! Falco rules, and an output in C that writes alerts to a file. Needs `cc` and cargo, but neither root nor the command.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -20,7 +18,7 @@ use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use driver_api::table;
 use inspect::testing::Ev;
-use test_support::wait_until;
+use test_support::{plugins, wait_until};
 
 use crate::telemetry::losses::RELOAD_FAILED;
 use crate::{
@@ -86,28 +84,10 @@ static const LannerPlugin plugin = { LANNER_ABI_MAJOR, LANNER_ABI_MINOR, sizeof 
 const LannerPlugin *lanner_plugin(void) { return &plugin; }
 "#;
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// Builds the rule plugin into the target directory of this test, and returns the directory of plugins.
+/// Builds the rule plugin, and returns the directory of plugins.
 fn first_party() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile = test.ancestors().nth(2).unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo
-            .args(["build", "--quiet", "-p", "rules-falco", "--manifest-path"])
-            .arg(workspace().join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().unwrap().success());
-        profile.to_owned()
-    })
+    BUILT.get_or_init(|| plugins::first_party(&["rules-falco"]))
 }
 
 /// What a test and the capture of its session share.
@@ -287,17 +267,8 @@ fn compile_output(folder: &Path) {
     fs::write(&source, OUTPUT).unwrap();
     let library = folder.join("libsink.so");
     let define = |name: &str, file: &str| format!("-D{name}=\"{}\"", folder.join(file).display());
-    let output = Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wall", "-Werror", "-I"])
-        .arg(workspace().join("plugins/api/include"))
-        .args([define("FILE_NAME", "alerts"), define("GATE", "gate")])
-        .arg("-o")
-        .args([&library, &source])
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}");
-    fs::set_permissions(&library, fs::Permissions::from_mode(0o755)).unwrap();
+    let options = [define("FILE_NAME", "alerts"), define("GATE", "gate")];
+    plugins::compile(&source, &library, &options);
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes a file and removes it: that it can be done shows before the first alert. A disk that is full can have room then.
+    /// Makes a file and removes it, so that an unusable folder is found before the first alert. A full disk is no error, as it
+    /// may have room by then.
     fn try_out(&self) -> io::Result<()> {
         use io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
         let (name, _file) = match self.create(0, u64::from(std::process::id())) {

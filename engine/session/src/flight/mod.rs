@@ -88,7 +88,8 @@ pub(crate) struct FlightRecorder {
 }
 
 impl FlightRecorder {
-    /// Allocates the memory and starts the thread. None: the plan asks for none.
+    /// Allocates the memory and starts the thread. None: no alert of the plan has a file, or the folder cannot be used and
+    /// only a rule asks for files.
     ///
     /// # Errors
     ///
@@ -119,7 +120,7 @@ impl FlightRecorder {
         }
         let folder = match Folder::open(plan.config()) {
             Ok(folder) => Arc::new(folder),
-            // only a rule asks for files, which may come with others from somewhere
+            // the user has not asked for files: a rule does, which may come from someone else
             Err(error) if plan.config().enabled.is_none() => {
                 tracing::warn!(
                     "alerts have no files, as capture.path_prefix cannot be used: {error}"
@@ -363,7 +364,8 @@ impl FlightRecorder {
         Some(name)
     }
 
-    /// Who the users of the host are that a replayed recording was made on. The writer reads those of this host.
+    /// Events with the users of the host that made the recording, if one is replayed. Empty for events of this host, whose
+    /// users the writer reads itself.
     fn users_elsewhere(&self, inspector: &Inspector) -> Vec<u8> {
         let mut events = Vec::new();
         if !self.live {

@@ -240,8 +240,8 @@ struct Beginning<'a> {
 }
 
 impl Beginning<'_> {
-    /// How many bytes of events must become part of the state, so that half of a file's bytes after its state is for what
-    /// happens after the alert. The alert's event, the last one, never has to.
+    /// How many bytes of the earliest events must become part of the state. Half of the room behind the state is for events
+    /// after the alert, so the events before it may take only the other half. The last one, the alert's own, always stays.
     fn surplus(&self, most: u64) -> io::Result<u64> {
         if most == u64::MAX {
             return Ok(0);

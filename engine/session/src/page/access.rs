@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HOST, HeaderValue};
 
-use super::Place;
+use super::ListenAddress;
 use crate::config::PageConfig;
 use crate::error::WebError;
 
@@ -74,15 +74,15 @@ pub(super) enum Denied {
 }
 
 impl Access {
-    pub(super) fn new(settings: &PageConfig, place: &Place) -> Result<Self, WebError> {
-        let token = match (&settings.token, place) {
+    pub(super) fn new(settings: &PageConfig, listens_at: &ListenAddress) -> Result<Self, WebError> {
+        let token = match (&settings.token, listens_at) {
             (Some(token), _) => Some(Token(token.clone())),
-            (None, Place::Unix(_)) => None,
-            (None, Place::Tcp(address)) if !address.ip().to_canonical().is_loopback() => {
+            (None, ListenAddress::Unix(_)) => None,
+            (None, ListenAddress::Tcp(address)) if !address.ip().to_canonical().is_loopback() => {
                 return Err(WebError::Open(*address));
             }
-            (None, Place::Tcp(_)) if settings.open => None,
-            (None, Place::Tcp(_)) => Some(Token::random().map_err(WebError::Random)?),
+            (None, ListenAddress::Tcp(_)) if settings.open => None,
+            (None, ListenAddress::Tcp(_)) => Some(Token::random().map_err(WebError::Random)?),
         };
         Ok(Self {
             token,
@@ -92,14 +92,14 @@ impl Access {
     }
 
     /// Where a user finds the page, and how to get in.
-    pub(super) fn invitation(&self, place: &Place) -> String {
-        match place {
-            Place::Unix(path) => format!(
+    pub(super) fn invitation(&self, listens_at: &ListenAddress) -> String {
+        match listens_at {
+            ListenAddress::Unix(path) => format!(
                 "page: at the socket {0}; from elsewhere: ssh -L 8765:{0} HOST, and then http://localhost:8765/",
                 path.display()
             ),
             // What follows the # stays in the browser.
-            Place::Tcp(address) => match &self.token {
+            ListenAddress::Tcp(address) => match &self.token {
                 Some(token) if !self.is_configured => {
                     format!("page: http://{address}/#token={}", token.0)
                 }

@@ -12,11 +12,11 @@ use crate::error::LoadError;
 use crate::reference::{self, Form};
 use crate::rule_loader::{RuleLoader, events_for};
 
-/// See the module.
+/// Opens the rules once more to explain one of them.
 #[derive(Debug)]
 pub(super) struct Explainer {
     loader: Arc<RuleLoader>,
-    /// Opening rules takes a while: one at a time, even if who asked has gone.
+    /// Opening rules takes a while. So one request at a time does it, even if its client has gone meanwhile.
     turn: Arc<Mutex<()>>,
 }
 

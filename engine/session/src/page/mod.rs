@@ -103,7 +103,7 @@ pub(crate) struct Sources {
 
 /// Where the server listens.
 #[derive(Debug, Clone)]
-pub(crate) enum Place {
+pub(crate) enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -117,7 +117,7 @@ pub(crate) struct Page {
     history: History,
     explainer: Explainer,
     waiting: AtomicUsize,
-    place: Place,
+    listens_at: ListenAddress,
 }
 
 /// One of the answers that wait.
@@ -137,16 +137,16 @@ impl Page {
     /// The kernel gives no random bytes for a token, or other hosts can connect and there is none.
     pub(crate) fn new(
         settings: &Webserver,
-        place: Place,
+        listens_at: ListenAddress,
         sources: Sources,
     ) -> Result<Self, WebError> {
         Ok(Self {
-            access: Access::new(&settings.page, &place)?,
+            access: Access::new(&settings.page, &listens_at)?,
             feed: sources.outputs.feed(),
             history: History::default(),
             explainer: Explainer::new(Arc::clone(&sources.loader)),
             waiting: AtomicUsize::new(0),
-            place,
+            listens_at,
             sources,
         })
     }
@@ -154,7 +154,7 @@ impl Page {
     /// Where a user finds the page, and how to get in.
     #[must_use]
     pub(crate) fn invitation(&self) -> String {
-        self.access.invitation(&self.place)
+        self.access.invitation(&self.listens_at)
     }
 
     /// Notes the counters. To be called about once a second.

@@ -27,8 +27,8 @@ fn made(address: &str, page: PageConfig) -> Result<Arc<Page>, WebError> {
         loader: Arc::new(RuleLoader::new(LoadConfig::default())),
         drivers: r#"{"drivers":[]}"#.to_owned(),
     };
-    let place = Place::Tcp(address.parse().unwrap());
-    Page::new(&settings, place, sources).map(Arc::new)
+    let listens_at = ListenAddress::Tcp(address.parse().unwrap());
+    Page::new(&settings, listens_at, sources).map(Arc::new)
 }
 
 fn with_token() -> Arc<Page> {

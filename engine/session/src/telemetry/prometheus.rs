@@ -43,9 +43,57 @@ impl Page {
         let _ = writeln!(self.0, " {value}");
     }
 
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.head(name, kind, help);
-        self.line(name, &[], value);
+    /// A metric with one sample, which has no labels.
+    fn one(&mut self, family: Family, value: impl Display) {
+        self.labelled(family, &[], value);
+    }
+
+    /// A metric with one sample.
+    fn labelled(&mut self, family: Family, labels: &[(&str, &str)], value: impl Display) {
+        self.begin(family);
+        self.line(family.name, labels, value);
+    }
+
+    /// Begins a metric. Its samples follow.
+    fn begin(&mut self, family: Family) {
+        self.head(family.name, family.kind, family.help);
+    }
+
+    /// Metrics of which each item has one sample, with its name as the label.
+    fn each<T>(&mut self, rows: &[Row<T>], label: &str, items: &[T], name: fn(&T) -> &str) {
+        for (family, value) in rows {
+            self.begin(*family);
+            for item in items {
+                self.line(family.name, &[(label, name(item))], value(item));
+            }
+        }
+    }
+}
+
+/// A metric: all samples of one name.
+#[derive(Clone, Copy)]
+struct Family {
+    name: &'static str,
+    kind: &'static str,
+    help: &'static str,
+}
+
+/// A metric, and its value for an item.
+type Row<T> = (Family, fn(&T) -> u64);
+
+const fn counter(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: COUNTER,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Family {
+    Family {
+        name,
+        kind: GAUGE,
+        help,
     }
 }
 
@@ -82,193 +130,203 @@ fn plugins(page: &mut Page) {
 }
 
 fn about(page: &mut Page, telemetry: &Telemetry) {
-    let driver = telemetry.driver();
-    let version = env!("CARGO_PKG_VERSION");
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
     for name in ["lanner_version_info", "falcosecurity_falco_version_info"] {
-        page.head(name, GAUGE, "Version of lanner.");
-        page.line(name, &[("version", version)], 1);
+        page.labelled(gauge(name, "Version of lanner."), &version, 1);
     }
-    let name = "falcosecurity_falco_kernel_release_info";
-    let release = usage::kernel_release();
-    page.head(name, GAUGE, "Release of the kernel.");
-    page.line(name, &[("kernel_release", &release)], 1);
-    let board = telemetry.board();
-    for (name, help, files) in [
-        (
-            "falcosecurity_falco_sha256_rules_files_info",
-            "SHA-256 sums of the rule files that were loaded.",
-            &board.rule_sums,
+    page.labelled(
+        gauge(
+            "falcosecurity_falco_kernel_release_info",
+            "Release of the kernel.",
         ),
-        (
-            "falcosecurity_falco_sha256_config_files_info",
-            "SHA-256 sums of the configuration files that were loaded.",
-            &board.config_sums,
-        ),
-    ] {
-        page.head(name, GAUGE, help);
-        let mut shown = Shown::default();
-        for (file, sum) in files {
-            let file = shown.name(file);
-            page.line(name, &[("file_name", &file), ("sha256", sum)], 1);
-        }
-    }
-    page.head(
-        "falcosecurity_scap_engine_name_info",
-        GAUGE,
-        "The driver of the events.",
-    );
-    page.line(
-        "falcosecurity_scap_engine_name_info",
-        &[("engine_name", &driver.name), ("evt_source", "syscall")],
+        &[("kernel_release", &usage::kernel_release())],
         1,
     );
-    page.head(
-        "lanner_driver_info",
-        GAUGE,
-        "The driver, and why it was chosen.",
-    );
-    page.line(
-        "lanner_driver_info",
-        &[("driver", &driver.name), ("reason", &driver.reason)],
-        1,
-    );
-    page.head(
-        "lanner_driver_gap_info",
-        GAUGE,
-        "What the driver cannot do on this host.",
-    );
-    for gap in &driver.gaps {
-        page.line("lanner_driver_gap_info", &[("gap", gap)], 1);
-    }
+    files(page, telemetry);
+    driver(page, telemetry);
     page.one(
-        "falcosecurity_falco_duration_seconds_total",
-        COUNTER,
-        "Seconds since the start.",
+        counter(
+            "falcosecurity_falco_duration_seconds_total",
+            "Seconds since the start.",
+        ),
         telemetry.started.elapsed().as_secs(),
     );
     page.one(
-        "falcosecurity_falco_start_timestamp_nanoseconds",
-        GAUGE,
-        "When lanner was started.",
+        gauge(
+            "falcosecurity_falco_start_timestamp_nanoseconds",
+            "When lanner was started.",
+        ),
         telemetry.started_ns,
     );
     page.one(
-        "falcosecurity_falco_reload_timestamp_nanoseconds",
-        GAUGE,
-        "When rules and configuration were loaded.",
+        gauge(
+            "falcosecurity_falco_reload_timestamp_nanoseconds",
+            "When rules and configuration were loaded.",
+        ),
         telemetry.reloaded_ns.load(Relaxed),
     );
-    page.head("lanner_reloads_total", COUNTER, "Reloads, by outcome.");
-    let reloads = [
+    let reloads = counter("lanner_reloads_total", "Reloads, by outcome.");
+    page.begin(reloads);
+    for (outcome, count) in [
         ("ok", &telemetry.reloads),
         ("failed", &telemetry.reloads_failed),
-    ];
-    for (outcome, count) in reloads {
-        page.line(
-            "lanner_reloads_total",
-            &[("outcome", outcome)],
-            count.load(Relaxed),
-        );
+    ] {
+        page.line(reloads.name, &[("outcome", outcome)], count.load(Relaxed));
+    }
+}
+
+/// The files of rules and configuration that were loaded.
+fn files(page: &mut Page, telemetry: &Telemetry) {
+    let board = telemetry.board();
+    for (family, files) in [
+        (
+            gauge(
+                "falcosecurity_falco_sha256_rules_files_info",
+                "SHA-256 sums of the rule files that were loaded.",
+            ),
+            &board.rule_sums,
+        ),
+        (
+            gauge(
+                "falcosecurity_falco_sha256_config_files_info",
+                "SHA-256 sums of the configuration files that were loaded.",
+            ),
+            &board.config_sums,
+        ),
+    ] {
+        page.begin(family);
+        let mut shown = Shown::default();
+        for (file, sum) in files {
+            let name = shown.name(file);
+            let labels = [("file_name", name.as_str()), ("sha256", sum.as_str())];
+            page.line(family.name, &labels, 1);
+        }
+    }
+}
+
+fn driver(page: &mut Page, telemetry: &Telemetry) {
+    let driver = telemetry.driver();
+    page.labelled(
+        gauge(
+            "falcosecurity_scap_engine_name_info",
+            "The driver of the events.",
+        ),
+        &[("engine_name", &driver.name), ("evt_source", "syscall")],
+        1,
+    );
+    page.labelled(
+        gauge("lanner_driver_info", "The driver, and why it was chosen."),
+        &[("driver", &driver.name), ("reason", &driver.reason)],
+        1,
+    );
+    let gaps = gauge(
+        "lanner_driver_gap_info",
+        "What the driver cannot do on this host.",
+    );
+    page.begin(gaps);
+    for gap in &driver.gaps {
+        page.line(gaps.name, &[("gap", gap)], 1);
     }
 }
 
 fn events(page: &mut Page, telemetry: &Telemetry) {
     if let Some((asked, back)) = telemetry.pulse.beats() {
-        let name = "lanner_heartbeat_number";
-        page.head(
-            name,
-            GAUGE,
+        let beats = gauge(
+            "lanner_heartbeat_number",
             "The latest call of lanner's heartbeat that was asked for, and the latest that came back as an event.",
         );
-        page.line(name, &[("at", "asked")], asked);
-        page.line(name, &[("at", "back")], back);
+        page.begin(beats);
+        page.line(beats.name, &[("at", "asked")], asked);
+        page.line(beats.name, &[("at", "back")], back);
     }
     let (captured, lost) = telemetry.events();
     page.one(
-        "falcosecurity_scap_n_evts_total",
-        COUNTER,
-        "Events that were captured.",
+        counter(
+            "falcosecurity_scap_n_evts_total",
+            "Events that were captured.",
+        ),
         captured,
     );
     page.one(
-        "falcosecurity_scap_n_drops_total",
-        COUNTER,
-        "Events that were lost.",
+        counter("falcosecurity_scap_n_drops_total", "Events that were lost."),
         lost.iter().sum::<u64>(),
     );
-    let name = "falcosecurity_scap_n_drops_buffer_total";
-    page.head(
-        name,
-        COUNTER,
-        "Events that a full buffer had no room for. Lanner does not count them by call and direction.",
+    page.labelled(
+        counter(
+            "falcosecurity_scap_n_drops_buffer_total",
+            "Events that a full buffer had no room for. Lanner does not count them by call and direction.",
+        ),
+        &[("drop", "all"), ("dir", "all")],
+        lost[Loss::BufferFull as usize],
     );
-    let labels = [("drop", "all"), ("dir", "all")];
-    page.line(name, &labels, lost[Loss::BufferFull as usize]);
-    page.head(
+    let losses = counter(
         "lanner_events_lost_total",
-        COUNTER,
         "Events that were lost, by cause.",
     );
+    page.begin(losses);
     for (cause, count) in Loss::ALL.iter().zip(lost) {
-        page.line(
-            "lanner_events_lost_total",
-            &[("cause", cause.name())],
-            count,
-        );
+        page.line(losses.name, &[("cause", cause.name())], count);
     }
-    let rest = [
+    buffers_and_state(page, telemetry);
+}
+
+fn buffers_and_state(page: &mut Page, telemetry: &Telemetry) {
+    for (family, value) in [
         (
-            "lanner_events_malformed_total",
-            COUNTER,
-            "Malformed events.",
+            counter("lanner_events_malformed_total", "Malformed events."),
             &telemetry.malformed,
         ),
         (
-            "lanner_buffer_used_bytes",
-            GAUGE,
-            "Bytes that wait in the driver's buffers.",
+            gauge(
+                "lanner_buffer_used_bytes",
+                "Bytes that wait in the driver's buffers.",
+            ),
             &telemetry.pending,
         ),
         (
-            "lanner_buffer_size_bytes",
-            GAUGE,
-            "Size of the driver's buffers in bytes.",
+            gauge(
+                "lanner_buffer_size_bytes",
+                "Size of the driver's buffers in bytes.",
+            ),
             &telemetry.capacity,
         ),
         (
-            "lanner_processes_living",
-            GAUGE,
-            "Processes that are followed.",
+            gauge("lanner_processes_living", "Processes that are followed."),
             &telemetry.living,
         ),
         (
-            "lanner_processes_known",
-            GAUGE,
-            "Processes that are known, including those that have ended.",
+            gauge(
+                "lanner_processes_known",
+                "Processes that are known, including those that have ended.",
+            ),
             &telemetry.processes,
         ),
         (
-            "lanner_file_tables",
-            GAUGE,
-            "Tables of descriptors that are followed.",
+            gauge(
+                "lanner_file_tables",
+                "Tables of descriptors that are followed.",
+            ),
             &telemetry.file_tables,
         ),
         (
-            "lanner_processes_probed_total",
-            COUNTER,
-            "Processes that were looked up in /proc.",
+            counter(
+                "lanner_processes_probed_total",
+                "Processes that were looked up in /proc.",
+            ),
             &telemetry.probed,
         ),
-    ];
-    for (name, kind, help, value) in rest {
-        page.one(name, kind, help, value.load(Relaxed));
+    ] {
+        page.one(family, value.load(Relaxed));
     }
 }
 
 fn rules(page: &mut Page, telemetry: &Telemetry) {
     let board = telemetry.board();
-    let name = "falcosecurity_falco_rules_matches_total";
-    page.head(name, COUNTER, "Matches, by rule.");
+    let all = counter(
+        "falcosecurity_falco_rules_matches_total",
+        "Matches, by rule.",
+    );
+    page.begin(all);
     for (rule, [matches, ..]) in board.rules().filter(|(_, [matches, ..])| *matches > 0) {
         // As in Falco, 0 is the most serious.
         let priority = (rule.priority as u32).to_string();
@@ -281,34 +339,33 @@ fn rules(page: &mut Page, telemetry: &Telemetry) {
             ("tags", tags.as_str()),
         ];
         labels.extend(marks.iter().map(|mark| (mark.as_str(), "true")));
-        page.line(name, &labels, matches);
+        page.line(all.name, &labels, matches);
     }
-    let name = "lanner_alerts_suppressed_total";
-    page.head(
-        name,
-        COUNTER,
+    let suppressed = counter(
+        "lanner_alerts_suppressed_total",
         "Alerts that the limits of their rule left out.",
     );
+    page.begin(suppressed);
     for (rule, [_, limited, duplicates]) in board.rules() {
         for (cause, count) in [("rate", limited), ("duplicate", duplicates)] {
             if count > 0 {
-                page.line(name, &[("rule_name", &rule.name), ("cause", cause)], count);
+                let labels = [("rule_name", rule.name.as_str()), ("cause", cause)];
+                page.line(suppressed.name, &labels, count);
             }
         }
     }
     page.one(
-        "lanner_rules_loaded",
-        GAUGE,
-        "Rules that are loaded.",
+        gauge("lanner_rules_loaded", "Rules that are loaded."),
         board.rules().count(),
     );
     page.one(
-        "lanner_rules_off",
-        GAUGE,
-        "1: the rule plugin is switched off.",
+        gauge("lanner_rules_off", "1: the rule plugin is switched off."),
         u8::from(telemetry.rules_off.load(Relaxed)),
     );
-    rule_plugins(page, &telemetry.workers());
+    let workers = telemetry.workers();
+    if !workers.is_empty() {
+        page.each(&OF_WORKERS, "plugin", &workers, |worker| worker.plugin());
+    }
 }
 
 /// Falco's label for each tag: `tag_T1059_004="true"`. Characters that a label cannot have become `_`.
@@ -320,157 +377,142 @@ fn tag_labels(tags: &[String]) -> BTreeSet<String> {
     tags.iter().map(label).collect()
 }
 
-type WorkerRow = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&WorkerStatus) -> u64,
-);
-
-/// Rule plugins with a thread of their own.
-fn rule_plugins(page: &mut Page, workers: &[Arc<WorkerStatus>]) {
-    let all: [WorkerRow; 5] = [
-        (
+/// Metrics of rule plugins with a thread of their own.
+const OF_WORKERS: [Row<Arc<WorkerStatus>>; 5] = [
+    (
+        gauge(
             "lanner_rule_plugin_waiting",
-            GAUGE,
             "Events that wait for the plugin.",
-            WorkerStatus::waiting,
         ),
-        (
+        |worker| worker.waiting(),
+    ),
+    (
+        counter(
             "lanner_rule_plugin_events_lost_total",
-            COUNTER,
             "Events that the plugin did not see.",
-            WorkerStatus::lost,
         ),
-        (
+        |worker| worker.lost(),
+    ),
+    (
+        counter(
             "lanner_rule_plugin_timeouts_total",
-            COUNTER,
             "Calls that took longer than the deadline.",
-            WorkerStatus::timeouts,
         ),
-        (
+        |worker| worker.timeouts(),
+    ),
+    (
+        gauge(
             "lanner_rule_plugin_hanging",
-            GAUGE,
             "1: a call takes longer than the deadline.",
-            |worker| worker.is_hanging().into(),
         ),
-        (
-            "lanner_rule_plugin_off",
-            GAUGE,
-            "1: the plugin is switched off.",
-            |worker| worker.is_off().into(),
+        |worker| worker.is_hanging().into(),
+    ),
+    (
+        gauge("lanner_rule_plugin_off", "1: the plugin is switched off."),
+        |worker| worker.is_off().into(),
+    ),
+];
+
+/// Metrics of outputs.
+const OF_OUTPUTS: [Row<Account>; 12] = [
+    (
+        counter(
+            "lanner_output_offered_total",
+            "Alerts that were meant for the output.",
         ),
-    ];
-    for (name, kind, help, pick) in all {
-        if workers.is_empty() {
-            continue;
-        }
-        page.head(name, kind, help);
-        for worker in workers {
-            page.line(name, &[("plugin", worker.plugin())], pick(worker));
-        }
-    }
-}
+        |account| account.counts.offered,
+    ),
+    (
+        counter(
+            "lanner_output_delivered_total",
+            "Alerts that were delivered.",
+        ),
+        |account| account.counts.delivered,
+    ),
+    (
+        counter(
+            "lanner_output_limited_total",
+            "Alerts that the output's rate left out.",
+        ),
+        |account| account.counts.limited,
+    ),
+    (
+        counter(
+            "lanner_output_retries_total",
+            "Times that the output asked to be tried again.",
+        ),
+        |account| account.counts.retries,
+    ),
+    (
+        counter(
+            "lanner_output_timeouts_total",
+            "Calls that took longer than the deadline.",
+        ),
+        |account| account.counts.deadlines,
+    ),
+    (
+        gauge(
+            "lanner_output_hanging",
+            "1: a call takes longer than the deadline.",
+        ),
+        |account| account.counts.hanging,
+    ),
+    (
+        gauge(
+            "lanner_output_waiting",
+            "Alerts that wait, in memory and on disk.",
+        ),
+        |account| account.counts.waiting,
+    ),
+    (
+        counter(
+            "lanner_spool_stored_total",
+            "Alerts that were written to disk.",
+        ),
+        |account| account.counts.stored,
+    ),
+    (gauge("lanner_spool_alerts", "Alerts on disk."), |account| {
+        account.counts.spooled
+    }),
+    (
+        gauge("lanner_spool_bytes", "Bytes of the alerts on disk."),
+        |account| account.counts.spool_bytes,
+    ),
+    (
+        counter(
+            "lanner_spool_errors_total",
+            "Times that the spool could not be used.",
+        ),
+        |account| account.counts.spool_errors,
+    ),
+    (
+        counter("lanner_output_lost_all_total", "Alerts that were lost."),
+        |account| account.counts.lost(),
+    ),
+];
 
 fn deliveries(page: &mut Page, outputs: &[Account]) {
     page.one(
-        "falcosecurity_falco_outputs_queue_num_drops_total",
-        COUNTER,
-        "Alerts that a full queue had no room for.",
-        outputs
-            .iter()
+        counter(
+            "falcosecurity_falco_outputs_queue_num_drops_total",
+            "Alerts that a full queue had no room for.",
+        ),
+        (outputs.iter())
             .map(|account| account.counts.overflowed)
             .sum::<u64>(),
     );
-    page.head(
+    let losses = counter(
         "lanner_output_lost_total",
-        COUNTER,
         "Alerts that were lost, by cause.",
     );
+    page.begin(losses);
     for account in outputs {
         for (cause, count) in account.counts.losses() {
             let labels = [("output", account.output.as_str()), ("cause", cause)];
-            page.line("lanner_output_lost_total", &labels, count);
+            page.line(losses.name, &labels, count);
         }
     }
-    type Pick = fn(&Account) -> u64;
-    let all: [(&str, &str, &str, Pick); 12] = [
-        (
-            "lanner_output_offered_total",
-            COUNTER,
-            "Alerts that were meant for the output.",
-            |a| a.counts.offered,
-        ),
-        (
-            "lanner_output_delivered_total",
-            COUNTER,
-            "Alerts that were delivered.",
-            |a| a.counts.delivered,
-        ),
-        (
-            "lanner_output_limited_total",
-            COUNTER,
-            "Alerts that the output's rate left out.",
-            |a| a.counts.limited,
-        ),
-        (
-            "lanner_output_retries_total",
-            COUNTER,
-            "Times that the output asked to be tried again.",
-            |a| a.counts.retries,
-        ),
-        (
-            "lanner_output_timeouts_total",
-            COUNTER,
-            "Calls that took longer than the deadline.",
-            |a| a.counts.deadlines,
-        ),
-        (
-            "lanner_output_hanging",
-            GAUGE,
-            "1: a call takes longer than the deadline.",
-            |a| a.counts.hanging,
-        ),
-        (
-            "lanner_output_waiting",
-            GAUGE,
-            "Alerts that wait, in memory and on disk.",
-            |a| a.counts.waiting,
-        ),
-        (
-            "lanner_spool_stored_total",
-            COUNTER,
-            "Alerts that were written to disk.",
-            |a| a.counts.stored,
-        ),
-        ("lanner_spool_alerts", GAUGE, "Alerts on disk.", |a| {
-            a.counts.spooled
-        }),
-        (
-            "lanner_spool_bytes",
-            GAUGE,
-            "Bytes of the alerts on disk.",
-            |a| a.counts.spool_bytes,
-        ),
-        (
-            "lanner_spool_errors_total",
-            COUNTER,
-            "Times that the spool could not be used.",
-            |a| a.counts.spool_errors,
-        ),
-        (
-            "lanner_output_lost_all_total",
-            COUNTER,
-            "Alerts that were lost.",
-            |a| a.counts.lost(),
-        ),
-    ];
-    for (name, kind, help, pick) in all {
-        page.head(name, kind, help);
-        for account in outputs {
-            page.line(name, &[("output", &account.output)], pick(account));
-        }
-    }
+    page.each(&OF_OUTPUTS, "output", outputs, |account| &account.output);
 }
 
 fn ourselves(page: &mut Page) {
@@ -478,28 +520,26 @@ fn ourselves(page: &mut Page) {
         return;
     };
     page.one(
-        "lanner_cpu_seconds_total",
-        COUNTER,
-        "CPU time of lanner.",
+        counter("lanner_cpu_seconds_total", "CPU time of lanner."),
         usage.cpu_seconds,
     );
     page.one(
-        "falcosecurity_falco_memory_rss_bytes",
-        GAUGE,
-        "Bytes that are resident.",
+        gauge(
+            "falcosecurity_falco_memory_rss_bytes",
+            "Bytes that are resident.",
+        ),
         usage.resident,
     );
     page.one(
-        "falcosecurity_falco_memory_vsz_bytes",
-        GAUGE,
-        "Bytes of address space.",
+        gauge(
+            "falcosecurity_falco_memory_vsz_bytes",
+            "Bytes of address space.",
+        ),
         usage.address_space,
     );
-    page.one("lanner_threads", GAUGE, "Threads of lanner.", usage.threads);
+    page.one(gauge("lanner_threads", "Threads of lanner."), usage.threads);
     page.one(
-        "lanner_descriptors",
-        GAUGE,
-        "Open descriptors of lanner.",
+        gauge("lanner_descriptors", "Open descriptors of lanner."),
         usage.descriptors,
     );
 }

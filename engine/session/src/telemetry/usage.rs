@@ -1,6 +1,8 @@
-//! The resources that lanner uses, from /proc/self (proc_pid_stat(5), proc_pid_statm(5)).
+//! The resources that lanner uses, from /proc/self (proc_pid_stat(5), proc_pid_fd(5)).
 
 use std::fs;
+
+use proc_pid::{Field, Stat, TICKS_PER_SECOND};
 
 /// CPU and memory of this process.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,25 +27,18 @@ pub(crate) fn kernel_release() -> String {
 
 /// What this process uses. `None` if /proc cannot be read.
 pub(crate) fn read() -> Option<Usage> {
-    let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // the name, in parentheses, may hold anything
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    // the first here is the third of the manual page
-    let number = |at: usize| fields.get(at - 3)?.parse::<u64>().ok();
-    // SAFETY: sysconf(3) takes a number.
-    let (ticks, page) = unsafe {
-        (
-            libc::sysconf(libc::_SC_CLK_TCK),
-            libc::sysconf(libc::_SC_PAGESIZE),
-        )
-    };
+    let stat = Stat::of_self().ok()?;
+    let number = |field| stat.get::<u64>(field);
     #[expect(clippy::cast_precision_loss, reason = "ticks of years fit")]
-    let cpu_seconds = (number(14)? + number(15)?) as f64 / ticks as f64;
+    let cpu_seconds =
+        (number(Field::UserTime)? + number(Field::SystemTime)?) as f64 / TICKS_PER_SECOND as f64;
+    // SAFETY: sysconf(3) takes a number.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     Some(Usage {
         cpu_seconds,
-        resident: number(24)? * u64::try_from(page).ok()?,
-        address_space: number(23)?,
-        threads: number(20)?,
+        resident: number(Field::Resident)? * u64::try_from(page).ok()?,
+        address_space: number(Field::AddressSpace)?,
+        threads: number(Field::Threads)?,
         descriptors: fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64),
     })
 }

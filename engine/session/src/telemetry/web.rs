@@ -23,7 +23,7 @@ use tokio::time::MissedTickBehavior;
 use super::{Telemetry, prometheus, shown};
 use crate::config::Webserver;
 use crate::error::WebError;
-use crate::page::{self, Page, Place};
+use crate::page::{self, ListenAddress, Page};
 use delivery::Outputs;
 use lanner_plugin::files;
 
@@ -90,11 +90,13 @@ pub(crate) fn start(
         .map_err(wrong)?;
     let (telemetry, outputs) = (Arc::clone(&sources.telemetry), Arc::clone(&sources.outputs));
     let page = if settings.page.enabled {
-        let place = match (&listener, &settings.unix_socket) {
-            (Listener::Tcp(listener), _) => Place::Tcp(listener.local_addr().map_err(wrong)?),
-            (Listener::Unix(_), path) => Place::Unix(path.clone().unwrap_or_default()),
+        let listens_at = match (&listener, &settings.unix_socket) {
+            (Listener::Tcp(listener), _) => {
+                ListenAddress::Tcp(listener.local_addr().map_err(wrong)?)
+            }
+            (Listener::Unix(_), path) => ListenAddress::Unix(path.clone().unwrap_or_default()),
         };
-        Some(Page::new(settings, place, sources)?)
+        Some(Page::new(settings, listens_at, sources)?)
     } else {
         None
     };

@@ -107,8 +107,8 @@ pub fn check_writable(path: &Path) -> Result<(), FileError> {
     takes_files(folder).map_err(|source| target.unwritable(source))
 }
 
-/// Checks, without leaving a file behind, that a new file of this folder can be written. Access rights are not enough for
-/// that: root has all rights, even in file systems such as proc, in which nobody can make a file.
+/// Checks, without leaving a file behind, that a new file can be made in this folder. Access rights do not show that: root has
+/// all of them, but even root cannot make a file in proc.
 fn takes_files(folder: &File) -> io::Result<()> {
     // SAFETY: zeros are a valid statfs.
     let mut about: libc::statfs = unsafe { std::mem::zeroed() };

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lanner_plugin::deadline::{ConnectError, Deadline};
+use lanner_plugin::tls;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, Stream, StreamOwned};
 
@@ -37,10 +38,8 @@ const PIECE: usize = 64 << 10;
 pub(crate) enum ClientError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("cannot begin TLS")]
-    Tls(#[source] rustls::Error),
-    #[error("the TLS handshake failed")]
-    Handshake(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::BeginError),
     #[error("cannot send")]
     Send(#[source] io::Error),
     #[error(transparent)]
@@ -168,14 +167,7 @@ impl Client {
         let Socket::Plain(stream) = std::mem::replace(&mut self.socket, Socket::Gone) else {
             return Err(ClientError::NoInfo);
         };
-        let connection =
-            ClientConnection::new(config, server.name.clone()).map_err(ClientError::Tls)?;
-        let mut stream = StreamOwned::new(connection, stream);
-        let mut socket = deadline.on(&mut stream.sock);
-        while stream.conn.is_handshaking() {
-            let more = stream.conn.complete_io(&mut socket);
-            more.map_err(ClientError::Handshake)?;
-        }
+        let stream = tls::begin(stream, &server.name, config, deadline)?;
         self.socket = Socket::Tls(Box::new(stream));
         Ok(())
     }

@@ -16,7 +16,7 @@ use crate::Settings;
 /// What JetStream answers if there is no such stream.
 const STREAM_NOT_FOUND: u64 = 10_059;
 
-/// The status of an answer by the server itself: nobody receives what was asked.
+/// The status of the server's own answer when no client receives messages to a subject ("no responders").
 const NO_RESPONDERS: u16 = 503;
 
 /// The stream did not do what it was asked.

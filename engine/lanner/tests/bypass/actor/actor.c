@@ -111,6 +111,30 @@ void run_and_wait(char **words)
 	must(waitpid(child, NULL, 0), "waitpid");
 }
 
+pid_t start_traced(void (*go)(void))
+{
+	int status;
+	pid_t child = must(fork(), "fork");
+
+	if (!child) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
+			_exit(REFUSED);
+		raise(SIGSTOP);
+		go();
+		_exit(0);
+	}
+	must(waitpid(child, &status, 0), "waitpid");
+	if (WIFEXITED(status))
+		exit(WEXITSTATUS(status));
+	return child;
+}
+
+void to_next_stop(pid_t child)
+{
+	must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace");
+	must(waitpid(child, NULL, 0), "waitpid");
+}
+
 pid_t lanner(void)
 {
 	pid_t pid = getppid();

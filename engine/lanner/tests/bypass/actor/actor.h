@@ -78,6 +78,11 @@ void own_file_system(const char *at);
 void run_and_wait(char **words);
 #define RUN(...) run_and_wait((char *[]){__VA_ARGS__, NULL})
 
+/* A child that this process traces. It is stopped; when it goes on, it calls `go` and ends. */
+pid_t start_traced(void (*go)(void));
+/* Lets a traced child run until it enters a call or returns from one. */
+void to_next_stop(pid_t child);
+
 /* The nearest ancestor that is called lanner. */
 pid_t lanner(void);
 

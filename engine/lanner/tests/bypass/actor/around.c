@@ -3,33 +3,26 @@
 
 static void read_secret(void) { look(open(SECRET, O_RDONLY)); }
 
+static void call_for_ever(void)
+{
+	for (;;)
+		syscall(SYS_getppid);
+}
+
 static void injected(void)
 {
 #ifdef __x86_64__
 	static const char path[] = SECRET;
 	struct user_regs_struct registers;
-	pid_t child = must(fork(), "fork");
+	pid_t child = start_traced(call_for_ever);
 
-	if (!child) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-			_exit(REFUSED);
-		raise(SIGSTOP);
-		for (;;)
-			syscall(SYS_getppid);
-	}
-	int status;
-	must(waitpid(child, &status, 0), "waitpid");
-	if (WIFEXITED(status))
-		exit(WEXITSTATUS(status));
-	must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace");
-	must(waitpid(child, &status, 0), "waitpid");
+	to_next_stop(child);
 	must(ptrace(PTRACE_GETREGS, child, NULL, &registers), "ptrace");
 	registers.orig_rax = registers.rax = SYS_open;
 	registers.rdi = (uintptr_t)path;
 	registers.rsi = O_RDONLY;
 	must(ptrace(PTRACE_SETREGS, child, NULL, &registers), "ptrace");
-	must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace");
-	must(waitpid(child, &status, 0), "waitpid");
+	to_next_stop(child);
 	must(ptrace(PTRACE_GETREGS, child, NULL, &registers), "ptrace");
 	errno = -(int)registers.rax;
 	must((int)registers.rax, "open");

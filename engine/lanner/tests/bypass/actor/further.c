@@ -13,37 +13,26 @@
 
 /* Reading */
 
+static void call_harmlessly(void) { syscall(SYS_getpriority, AT_FDCWD, SECRET, O_RDONLY); }
+
 /* A tracer changes a harmless call into another one when it is entered. */
 static void renumbered(void)
 {
 #ifdef __x86_64__
 	struct user_regs_struct registers;
-	int status;
-	pid_t child = must(fork(), "fork");
+	pid_t child = start_traced(call_harmlessly);
 
-	if (!child) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-			_exit(REFUSED);
-		raise(SIGSTOP);
-		syscall(SYS_getpriority, AT_FDCWD, SECRET, O_RDONLY);
-		_exit(0);
-	}
-	must(waitpid(child, &status, 0), "waitpid");
-	if (WIFEXITED(status))
-		exit(WEXITSTATUS(status));
-	must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace");
-	must(waitpid(child, &status, 0), "waitpid");
+	to_next_stop(child);
 	must(ptrace(PTRACE_GETREGS, child, NULL, &registers), "ptrace");
 	registers.orig_rax = SYS_openat;
 	must(ptrace(PTRACE_SETREGS, child, NULL, &registers), "ptrace");
-	must(ptrace(PTRACE_SYSCALL, child, NULL, NULL), "ptrace");
-	must(waitpid(child, &status, 0), "waitpid");
+	to_next_stop(child);
 	/* and says afterwards that it was the harmless one */
 	must(ptrace(PTRACE_GETREGS, child, NULL, &registers), "ptrace");
 	registers.orig_rax = SYS_getpriority;
 	must(ptrace(PTRACE_SETREGS, child, NULL, &registers), "ptrace");
 	must(ptrace(PTRACE_CONT, child, NULL, NULL), "ptrace");
-	must(waitpid(child, &status, 0), "waitpid");
+	must(waitpid(child, NULL, 0), "waitpid");
 #else
 	end(CANNOT, "ptrace");
 #endif

@@ -193,20 +193,12 @@ static void memory_at(void) { must(openat(must(open("/proc/self", O_PATH), "open
 
 static void memory_creat(void) { creat("/proc/self/mem", 0); }
 
+static void do_nothing(void) {}
+
 static void traced(int request, const void *at, long value)
 {
-	pid_t child = must(fork(), "fork");
+	pid_t child = start_traced(do_nothing);
 
-	if (!child) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
-			_exit(REFUSED);
-		raise(SIGSTOP);
-		_exit(0);
-	}
-	int status;
-	must(waitpid(child, &status, 0), "waitpid");
-	if (WIFEXITED(status))
-		exit(WEXITSTATUS(status));
 	must(ptrace(request, child, at, value), "ptrace");
 	kill(child, SIGKILL);
 	wait(NULL);

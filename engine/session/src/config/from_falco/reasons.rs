@@ -9,7 +9,7 @@ const FAILED_CALLS: &str = "lanner captures calls that fail, too; rules test `ev
 const NO_TLS: &str =
     "lanner's web server speaks no TLS; let it listen at 127.0.0.1, behind a proxy that does";
 
-/// Why there is no key like this one, if that is more than that there is none. `key` has the keys above it: `a.b`.
+/// Why lanner has no such key. `None`: there is no particular reason. `key` includes the keys above it: `a.b`.
 pub(super) fn why_not(key: &str) -> Option<&'static str> {
     let why = match key {
         "plugins" | "load_plugins" | "plugins_hostinfo" => PLUGINS,

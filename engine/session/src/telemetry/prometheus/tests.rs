@@ -37,7 +37,7 @@ fn hard() -> String {
         capacity: 8,
     }];
     let mut made = Page(page(&telemetry, &accounts));
-    made.one("lanner_test", GAUGE, "One\\\ntwo \"three\".", 1);
+    made.one(gauge("lanner_test", "One\\\ntwo \"three\"."), 1);
     made.0
 }
 
