@@ -4,9 +4,10 @@
 use driver_api::event::{Event, Flags, Header, Kind};
 use driver_api::request::FACT_MAX;
 use libc::pid_t;
+use proc_pid::Field;
 
 use super::capture::NotifyCapture;
-use super::processes::{Parent, PendingExec};
+use super::processes::{Parent, PendingExec, Program};
 use crate::clone;
 use crate::events::Sink;
 use crate::facts;
@@ -92,6 +93,7 @@ impl NotifyCapture {
             self.announce(tgid, None, sink);
         }
         let parent = parent.and_then(|parent| self.processes.parent(parent));
+        let parent = parent.or_else(|| self.parent_of_orphan(tid).filter(|_| tid == tgid));
         let parent = parent.unwrap_or(Parent {
             tid: self.command.pid().cast_signed(),
             tgid: self.command.pid().cast_signed(),
@@ -108,9 +110,21 @@ impl NotifyCapture {
         };
         header.args[..3].copy_from_slice(&[u64::from(id), u64::from(tgid.unsigned_abs()), flags]);
         self.add(tid, tgid, owner);
+        if tid == tgid {
+            let program = self.processes.program(parent.tgid).cloned();
+            self.processes.set_program(tgid, program);
+        }
         self.events.builder.begin(&header);
         self.deliver(sink);
         true
+    }
+
+    /// The process that made one whose parent is not followed: it has ended, and another process has adopted its child.
+    fn parent_of_orphan(&self, orphan: pid_t) -> Option<Parent> {
+        let mut room = [0; 1024];
+        let stat = ProcDir::open(orphan.unsigned_abs())?.stat(&mut room)?;
+        let born = stat.get(Field::StartTime)?;
+        self.processes.parent_of_orphan(&exec_of(orphan)?, born)
     }
 
     /// A thread makes a call: has the exec that was entered in its process succeeded or failed? `waits` is the id of the
@@ -135,6 +149,8 @@ impl NotifyCapture {
         } else if pending.before.is_replaced(&now, first) {
             self.processes.execs -= 1;
             self.executed(tgid, &pending, sink);
+            self.processes
+                .set_program(tgid, now.exec.map(Program::from));
         } else if pending.tid == tid {
             self.processes.execs -= 1;
             self.exec_failed(&pending, sink);

@@ -1,11 +1,13 @@
 //! Which processes are followed, by pidfds that report their ends, and which of their threads are known.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libc::{c_int, pid_t};
-use proc_pid::{Field, State};
+use proc_pid::{Field, State, TICKS_PER_SECOND};
 
 use super::family::Image;
 use crate::id_map::IdMap;
@@ -25,6 +27,21 @@ pub(crate) struct Parent {
     pub(crate) tid: pid_t,
     pub(crate) tgid: pid_t,
     pub(crate) owner: Owner,
+}
+
+/// What tells a program that processes execute from every other: a process shares it with those that it makes.
+pub(crate) type Program = Arc<[u8]>;
+
+/// How many processes that have ended are remembered.
+const REMEMBERED: usize = 64;
+
+/// A process that has ended, and may have left an orphan that has not made a call yet.
+#[derive(Debug)]
+struct Ended {
+    parent: Parent,
+    program: Program,
+    /// When lanner noticed its end, in ticks since boot.
+    at: u64,
 }
 
 /// A known thread.
@@ -55,6 +72,10 @@ pub(crate) struct Process {
     /// The status that its last thread has given to exit(2).
     pub(crate) leaving: Option<i32>,
     pub(crate) exec: Option<PendingExec>,
+    /// What it runs. None: lanner may not know.
+    program: Option<Program>,
+    /// Its place among all processes, in the order in which they were first seen.
+    order: u64,
 }
 
 /// All followed processes.
@@ -68,6 +89,10 @@ pub(crate) struct Processes {
     /// The processes that have no pidfd, and when they were looked at last.
     without_pidfd: Vec<pid_t>,
     looked: Instant,
+    /// The processes that ended last.
+    ended: VecDeque<Ended>,
+    /// How many processes there have been.
+    seen: u64,
 }
 
 /// A descriptor that becomes readable when the process has ended (pidfd_open(2), Linux 5.3).
@@ -97,6 +122,8 @@ impl Processes {
             execs: 0,
             without_pidfd: Vec::new(),
             looked: Instant::now(),
+            ended: VecDeque::with_capacity(REMEMBERED),
+            seen: 0,
         })
     }
 
@@ -161,8 +188,46 @@ impl Processes {
             threads: vec![tid],
             leaving: None,
             exec: None,
+            program: None,
+            order: self.seen,
         };
+        self.seen += 1;
         self.processes.insert(tgid, process);
+    }
+
+    /// What a process runs.
+    pub(crate) fn program(&self, tgid: pid_t) -> Option<&Program> {
+        self.processes.get(&tgid)?.program.as_ref()
+    }
+
+    /// A process runs this.
+    pub(crate) fn set_program(&mut self, tgid: pid_t, program: Option<Program>) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.program = program;
+        }
+    }
+
+    /// The process that made an orphan, as far as that can be told: the last one that ran the same program and has ended since the
+    /// orphan's birth (`born`, in ticks since boot). If none was seen to end, it ended before its first call: then it is the first
+    /// process that runs the program.
+    pub(crate) fn parent_of_orphan(&self, program: &[u8], born: u64) -> Option<Parent> {
+        let runs_it = |process: &&Process| process.program.as_deref() == Some(program);
+        let running = || {
+            self.processes
+                .iter()
+                .filter(|(_, process)| runs_it(process))
+        };
+        let ended = running().filter(|(tgid, _)| has_ended(**tgid));
+        if let Some((tgid, _)) = ended.max_by_key(|(_, process)| process.order) {
+            return self.parent(*tgid);
+        }
+        let ended = self.ended.iter().rev();
+        let mut ended = ended.filter(|one| *one.program == *program && one.at >= born);
+        if let Some(one) = ended.next() {
+            return Some(one.parent);
+        }
+        let (tgid, _) = running().min_by_key(|(_, process)| process.order)?;
+        self.parent(*tgid)
     }
 
     /// A thread has ended.
@@ -177,7 +242,19 @@ impl Processes {
 
     /// A process has ended, and its threads with it.
     pub(crate) fn remove(&mut self, tgid: pid_t) -> Option<Process> {
+        let parent = self.parent(tgid);
         let process = self.processes.remove(&tgid)?;
+        if let Some((parent, program)) = parent.zip(process.program.clone()) {
+            if self.ended.len() == REMEMBERED {
+                self.ended.pop_front();
+            }
+            let at = ticks_since_boot();
+            self.ended.push_back(Ended {
+                parent,
+                program,
+                at,
+            });
+        }
         self.execs -= usize::from(process.exec.is_some());
         self.without_pidfd.retain(|other| *other != tgid);
         for tid in &process.threads {
@@ -242,6 +319,18 @@ impl Processes {
             .or_else(kept)
             .or_else(|| process.and_then(|process| process.leaving))
     }
+}
+
+/// The time in which /proc has the births of processes.
+fn ticks_since_boot() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
+    let (seconds, nanoseconds) = (now.tv_sec.cast_unsigned(), now.tv_nsec.cast_unsigned());
+    seconds * TICKS_PER_SECOND + nanoseconds * TICKS_PER_SECOND / 1_000_000_000
 }
 
 /// Reaps a process that is lanner's child: the command, or an orphan.

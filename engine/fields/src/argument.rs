@@ -25,8 +25,17 @@ pub(super) enum Arg {
     None,
     Index(u32),
     Name(Box<str>),
+    /// A parameter by its name or number.
+    Param(Arc<Params>),
+}
+
+/// What a parameter's name or number means for each event.
+#[derive(Debug)]
+pub(super) struct Params {
+    /// As the field has it.
+    said: Box<str>,
     /// Where the parameter is, for each call of the table.
-    Param(Arc<[Found]>),
+    calls: Box<[Found]>,
 }
 
 /// What a parameter's name or number means for a call.
@@ -108,9 +117,11 @@ impl Arg {
     /// Whether it names a parameter that no call has.
     pub(super) fn is_nowhere(&self) -> bool {
         match self {
-            Self::Param(found) => found
-                .iter()
-                .all(|found| found.place == Place::Nowhere && found.falco.is_none()),
+            Self::Param(params) => {
+                let nowhere =
+                    |found: &Found| found.place == Place::Nowhere && found.falco.is_none();
+                params.calls.iter().all(nowhere) && !scap::is_in_lifecycle(&params.said)
+            }
             Self::None | Self::Index(_) | Self::Name(_) => false,
         }
     }
@@ -124,6 +135,12 @@ impl Arg {
 }
 
 fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
+    let with = |calls| {
+        Arg::Param(Arc::new(Params {
+            said: arg.into(),
+            calls,
+        }))
+    };
     if let Ok(number) = arg.parse::<u32>() {
         let numbered = |call: &Syscall| match number.checked_sub(1) {
             None => Place::Result,
@@ -141,7 +158,7 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
             falco: falco(call),
             place: numbered(call),
         };
-        return Ok(Arg::Param(calls().map(found).collect()));
+        return Ok(with(calls().map(found).collect()));
     }
     let found = |call| {
         let place = place(call, arg);
@@ -150,16 +167,16 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
             .filter(|at| place != Place::Nowhere || scap::is_in_call(call, *at));
         Found { falco, place }
     };
-    let found: Arc<[Found]> = calls().map(found).collect();
+    let found: Box<[Found]> = calls().map(found).collect();
     if found
         .iter()
         .any(|found| found.place != Place::Nowhere || found.falco.is_some())
     {
-        return Ok(Arg::Param(found));
+        return Ok(with(found));
     }
     // A rule for Falco may name what only Falco's events have.
     if scap::has_param(arg) {
-        return Ok(Arg::Param(found));
+        return Ok(with(found));
     }
     let params = SYSCALLS.iter().flat_map(|call| call.params);
     let names =
@@ -313,7 +330,7 @@ fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
 fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Found)> {
     let call = view.seen.call?;
     match arg {
-        Arg::Param(found) => Some((call, *found.get(call.index())?)),
+        Arg::Param(params) => Some((call, *params.calls.get(call.index())?)),
         Arg::None | Arg::Index(_) | Arg::Name(_) => None,
     }
 }
@@ -321,7 +338,9 @@ fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Found)> {
 /// `evt.arg`: a parameter as Falco shows it. What Falco does not have is shown as [`decoded`] shows it.
 pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some((call, found)) = find(view, arg) else {
-        return Value::None;
+        let mut number = None;
+        let text = (view.scratch).text(|out| number = lifecycle(view, arg, out));
+        return number.map_or(Value::None, |_| Value::String(text));
     };
     let Some(at) = found
         .falco
@@ -348,6 +367,15 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
         },
         scap::Shown::Name | scap::Shown::Nothing => decoded(view, arg),
     }
+}
+
+/// A parameter of an event that is no call: its number, and its meaning as text.
+fn lifecycle(view: &View<'_>, arg: &Arg, out: &mut String) -> Option<i64> {
+    let Arg::Param(params) = arg else { return None };
+    if view.seen.call.is_some() {
+        return None;
+    }
+    scap::lifecycle_arg(out, view.event, view.seen, view.inspector, &params.said)
 }
 
 /// What a descriptor of the thread refers to.
@@ -539,7 +567,7 @@ fn fact<'a>(view: &View<'a>, fact: Fact) -> Value<'a> {
 /// `evt.rawarg`: a parameter as it is.
 pub(super) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     let Some((call, Found { place, .. })) = find(view, arg) else {
-        return Value::None;
+        return lifecycle(view, arg, &mut String::new()).map_or(Value::None, Value::I64);
     };
     let at = match place {
         Place::Nowhere => return Value::None,

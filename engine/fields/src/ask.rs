@@ -58,11 +58,9 @@ pub(super) fn virtual_thread<'a>(view: &View<'a>) -> Value<'a> {
     let Some(process) = view.process() else {
         return Value::None;
     };
-    if view.seen.tid == process.pid {
-        return number(process.vpid);
-    }
-    if process.vpid == Some(process.pid) {
-        return number(Some(view.seen.tid));
+    let known = process.virtual_thread(view.seen.tid);
+    if known.is_some() || view.seen.tid == process.pid {
+        return number(known);
     }
     let text = view
         .inspector

@@ -6,6 +6,7 @@ use driver_api::table::{Category, Returns, Syscall};
 use decode::falco;
 use inspect::{self, DescriptorKind};
 use lanner_plugin::Value;
+use scap::Subject;
 
 use super::registry::{call_of_type, event_type_name};
 use super::time;
@@ -127,43 +128,58 @@ pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
             _ => b"internal",
         });
     };
-    let category = match call.category {
-        Category::Ipc => "IPC",
+    let category = match subject(call).category {
         // What is read or written says what it is about.
-        Category::Fd | Category::Io | Category::IoRead | Category::IoWrite => {
-            match view.descriptor().map(|d| d.kind) {
-                Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
-                Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6) => "net",
-                // not "IPC", which Falco's library says of calls
-                Some(
-                    DescriptorKind::Unix
-                    | DescriptorKind::Pipe
-                    | DescriptorKind::Event
-                    | DescriptorKind::Signal
-                    | DescriptorKind::Inotify
-                    | DescriptorKind::Userfault,
-                ) => "ipc",
-                Some(
-                    DescriptorKind::Netlink
-                    | DescriptorKind::Epoll
-                    | DescriptorKind::Timer
-                    | DescriptorKind::Memfd
-                    | DescriptorKind::Bpf
-                    | DescriptorKind::IoUring
-                    | DescriptorKind::Pidfd
-                    | DescriptorKind::Other,
-                )
-                | None => "unknown",
-            }
-        }
-        other => other.word(),
+        "io_read" | "io_write" | "io_other" => match view.descriptor().map(|d| d.kind) {
+            Some(DescriptorKind::File | DescriptorKind::Directory) => "file",
+            Some(DescriptorKind::Ipv4 | DescriptorKind::Ipv6) => "net",
+            // not "IPC", which Falco's library says of calls
+            Some(
+                DescriptorKind::Unix
+                | DescriptorKind::Pipe
+                | DescriptorKind::Event
+                | DescriptorKind::Signal
+                | DescriptorKind::Inotify
+                | DescriptorKind::Userfault,
+            ) => "ipc",
+            Some(
+                DescriptorKind::Netlink
+                | DescriptorKind::Epoll
+                | DescriptorKind::Timer
+                | DescriptorKind::Memfd
+                | DescriptorKind::Bpf
+                | DescriptorKind::IoUring
+                | DescriptorKind::Pidfd
+                | DescriptorKind::Other,
+            )
+            | None => "unknown",
+        },
+        other => other,
     };
     Value::String(category.as_bytes())
 }
 
+/// What Falco says about a call. A call without a type of events of its own is of the category `other` there; of these, the
+/// table of calls says which read and write.
+fn subject(call: &Syscall) -> Subject {
+    scap::subject(call).unwrap_or(Subject {
+        category: "other",
+        reads: call.category == Category::IoRead,
+        writes: call.category == Category::IoWrite,
+    })
+}
+
 pub(super) fn args<'a>(view: &View<'a>) -> Value<'a> {
     let Some(call) = view.seen.call else {
-        return Value::None;
+        let mut there = false;
+        let text = view.scratch.text(|out| {
+            there = scap::args(out, view.event, view.seen, view.inspector, &|_| None);
+        });
+        return if there {
+            Value::String(text)
+        } else {
+            Value::None
+        };
     };
     let absolute = |name: &'static str| {
         let (at, param) = call.param(name)?;
@@ -319,19 +335,30 @@ pub(super) fn is_inet(kind: DescriptorKind) -> bool {
     kind.is_inet()
 }
 
-pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {
-    Value::Bool(moves(view).is_some())
+/// Whether a call reads from its descriptor, and whether it writes to it.
+fn directions(view: &View<'_>) -> (bool, bool) {
+    let subject = view.seen.call.map(subject);
+    subject.map_or((false, false), |subject| (subject.reads, subject.writes))
 }
 
-pub(super) fn is_io_of<'a>(view: &View<'a>, writes: bool) -> Value<'a> {
-    Value::Bool(moves(view) == Some(writes))
+pub(super) fn is_io<'a>(view: &View<'a>) -> Value<'a> {
+    let (reads, writes) = directions(view);
+    Value::Bool(reads || writes)
+}
+
+pub(super) fn is_io_read<'a>(view: &View<'a>) -> Value<'a> {
+    Value::Bool(directions(view).0)
+}
+
+pub(super) fn is_io_write<'a>(view: &View<'a>) -> Value<'a> {
+    Value::Bool(directions(view).1)
 }
 
 pub(super) fn io_direction<'a>(view: &View<'a>) -> Value<'a> {
-    match moves(view) {
-        Some(true) => Value::String(b"write"),
-        Some(false) => Value::String(b"read"),
-        None => Value::None,
+    match directions(view) {
+        (_, true) => Value::String(b"write"),
+        (true, false) => Value::String(b"read"),
+        (false, false) => Value::None,
     }
 }
 
@@ -350,7 +377,7 @@ pub(super) fn is_wait<'a>(view: &View<'a>) -> Value<'a> {
 
 /// Whether something was written to the system's log.
 pub(super) fn is_syslog<'a>(view: &View<'a>) -> Value<'a> {
-    let writes = moves(view) == Some(true);
+    let (_, writes) = directions(view);
     let log = || {
         let name = view.descriptor().map(|descriptor| &*descriptor.name);
         name.is_some_and(|name| {
@@ -380,20 +407,33 @@ pub(super) fn count_failure<'a>(view: &View<'a>, sort: Failure) -> Value<'a> {
     if !has_result(view) || !has_failed(view.event) {
         return Value::None;
     }
-    let category = match category(view) {
-        Value::String(category) => category,
-        _ => b"",
-    };
-    let own = match category {
-        b"file" => Failure::File,
-        b"net" => Failure::Net,
-        b"memory" => Failure::Memory,
-        _ => Failure::Other,
-    };
-    if sort == Failure::Any || sort == own {
+    if sort == Failure::Any || is_about(view, sort) {
         Value::U64(1)
     } else {
         Value::None
+    }
+}
+
+/// As in Falco, a call is about the descriptor that it uses, and one that makes a descriptor is about what it would be. A call
+/// about memory may be about a file, too.
+fn is_about(view: &View<'_>, sort: Failure) -> bool {
+    let Some(call) = view.seen.call else {
+        return false;
+    };
+    let memory = subject(call).category == "memory";
+    let kind = view.descriptor().map(|descriptor| descriptor.kind);
+    let file = kind.map_or(inspect::open_flags(call).is_some(), |kind| {
+        matches!(kind, DescriptorKind::File | DescriptorKind::Directory)
+    });
+    let net = kind.map_or(inspect::makes_connection(call), |kind| {
+        kind.is_inet() || kind == DescriptorKind::Unix
+    });
+    match sort {
+        Failure::Any => true,
+        Failure::File => file,
+        Failure::Net => net,
+        Failure::Memory => memory,
+        Failure::Other => !(file || net || memory && kind.is_none()),
     }
 }
 

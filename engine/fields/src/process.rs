@@ -329,7 +329,7 @@ pub(super) fn gid(view: &View<'_>) -> Option<u32> {
 
 fn login_uid(view: &View<'_>) -> Option<u32> {
     view.known()
-        .map(|process| process.loginuid)
+        .map(|process| view.inspector.login(process, view.seen.tid))
         .filter(|uid| *uid != u32::MAX)
 }
 

@@ -189,6 +189,26 @@ impl Inspector {
         }
     }
 
+    /// A file was opened for writing. If it is `/proc/self/loginuid`, /proc is asked for the login from now on: writing to it is
+    /// not captured.
+    pub(super) fn open_login(&mut self, call: &Call<'_, '_>, path: &[u8]) {
+        if path.starts_with(b"/proc/")
+            && path.ends_with(b"/loginuid")
+            && let Some(process) = self.processes.get_mut(call.key)
+        {
+            process.login_by_file = true;
+        }
+    }
+
+    /// The user that a process has logged in as; `u32::MAX`: none.
+    #[must_use]
+    pub fn login(&self, process: &Process, tid: u32) -> u32 {
+        let asks = process.login_by_file && !process.ended;
+        let asked = (self.proc_fs.as_ref().filter(|_| asks))
+            .and_then(|proc_fs| proc_fs.login(process.pid, tid));
+        asked.unwrap_or(process.loginuid)
+    }
+
     /// The name of a thread. If a program may have changed it by a file in /proc, /proc is asked.
     #[must_use]
     pub fn thread_name<'a>(&'a self, process: &'a Process, tid: u32) -> Cow<'a, [u8]> {

@@ -360,6 +360,12 @@ pub fn open_flags(call: &Syscall) -> Option<OpenFlags> {
     Some(flags)
 }
 
+/// Whether a call connects a socket, or accepts a connection.
+#[must_use]
+pub fn makes_connection(call: &Syscall) -> bool {
+    matches!(of(call).effect, Effect::Connect | Effect::Accept(_))
+}
+
 /// Whether a call changes the working directory to a path.
 #[must_use]
 pub fn is_chdir(call: &Syscall) -> bool {

@@ -353,10 +353,15 @@ impl Inspector {
             Some(Address::Inet(asked)) => {
                 // for port 0, the kernel has chosen one
                 let fact = call.event.tuple().and_then(|tuple| sockets::ends(&tuple));
+                let fact = fact.filter(|_| !call.entered);
                 let local = fact.map_or(asked, |(own, _)| own);
                 self.change_socket(call, seen, |socket| {
                     socket.local = Some(local);
                     socket.bound = local.port() != 0;
+                    // as in Falco, a program that asks for a port is about to serve there, unless it connects
+                    if asked.port() != 0 {
+                        socket.role = Role::Server;
+                    }
                 });
             }
             Some(Address::Unix(name)) => {

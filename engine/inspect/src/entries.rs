@@ -105,6 +105,7 @@ impl Inspector {
             name.clear();
             path::resolve(self.base_directory(call, dirfd), &said, &mut name);
             self.open_comm(call, &name);
+            self.open_login(call, &name);
             self.scratch = name;
         }
     }

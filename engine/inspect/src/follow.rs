@@ -225,8 +225,11 @@ impl Inspector {
         if at_entry && !takes_effect {
             let mut call = Call::new(event, call_of, key, true);
             call.entered = true;
-            if matches!(follow.effect, Effect::Connect | Effect::Send { .. }) {
-                // whom the program wants to reach: that is what the event is about, and no change of the state
+            if matches!(
+                follow.effect,
+                Effect::Connect | Effect::Send { .. } | Effect::Bind
+            ) {
+                // whom the program wants to reach, or where: that is what the event is about, and no change of the state
                 self.apply(follow.effect, call_of, &call, seen);
             }
             self.forget(follow.effect, &call, seen);
@@ -448,6 +451,7 @@ impl Inspector {
         let descriptor = (self.files.pool).opened(kind, &name, said.as_deref(), file);
         if flags & O_ACCMODE != 0 {
             self.open_comm(call, &name);
+            self.open_login(call, &name);
             self.open_cgroup(call, &name);
         }
         // only who can read a terminal gets it: tty_open_proc_set_tty in drivers/tty/tty_jobctrl.c

@@ -90,7 +90,8 @@ pub use clock::Clock;
 pub use containers::{Cgroups, Container, ContainerSource, Metadata, Runtime};
 pub use descriptor::{Connection, Descriptor, DescriptorKind, FileId, Role, Socket};
 pub use effects::{
-    OpenFlags, is_chdir, looked_up, needed, needed_events, omitted_if_held, open_flags, socket_data,
+    OpenFlags, is_chdir, looked_up, makes_connection, needed, needed_events, omitted_if_held,
+    open_flags, socket_data,
 };
 pub use fd_passing::pidfd_target;
 pub use follow::{AT_FDCWD, fd_in, flags_of_open};
@@ -417,6 +418,13 @@ impl Inspector {
     #[must_use]
     pub fn parent_pid(&self, process: &Process) -> u32 {
         self.processes.parent_pid(process)
+    }
+
+    /// The id of the thread that adopts the children of a thread that ends: another one of its process, or the first one of a
+    /// process above it. 0: it has no children, or they end with it.
+    #[must_use]
+    pub fn reaper(&self, of: ProcessKey, tid: u32) -> u32 {
+        self.processes.reaper(of, tid)
     }
 
     /// What the event's descriptor refers to.

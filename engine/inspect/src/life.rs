@@ -86,6 +86,7 @@ impl Process {
             self.pgid = ids.pgid;
             self.sid = ids.sid;
             self.loginuid = ids.loginuid;
+            self.login_by_file = false;
             self.main_credentials = Credentials {
                 uid: ids.uid,
                 euid: ids.euid,
@@ -145,8 +146,13 @@ impl Inspector {
             // a new thread has the name of the thread that created it
             let name = parent.thread_name(header.tid);
             let name = (*name != *parent.name).then(|| texts.text(name));
+            let vtid = vpid.or_else(|| match parent.vpid {
+                Some(own) if own == parent.pid => Some(tid),
+                _ => self.proc_fs.as_ref()?.virtual_thread(tgid, tid),
+            });
             let new = Thread {
                 name,
+                vtid,
                 ..Thread::new(tid)
             };
             let shares = |flag| !flags_known || flags & flag != 0;
@@ -242,6 +248,7 @@ impl Inspector {
         let mut child = creator.child(tgid, files);
         child.main_credentials = creator.credentials(caller_tid);
         let (creator_pid, renamed) = (creator.pid, creator.renamed_by_file);
+        let (orphan, login_by_file) = (creator.ended, creator.login_by_file);
         let thread_name = creator.thread_name(caller_tid);
         if *thread_name != *child.name {
             child.name = texts.text(thread_name);
@@ -268,6 +275,15 @@ impl Inspector {
             && *name != *child.name
         {
             child.name = texts.text(&name);
+        }
+        if orphan && let Some(proc_fs) = &self.proc_fs {
+            // the state of its creator has been given up
+            child.env = texts.text(&proc_fs.env(tgid));
+        }
+        if login_by_file
+            && let Some(login) = self.proc_fs.as_ref().and_then(|all| all.login(tgid, tid))
+        {
+            child.loginuid = login;
         }
         child.parent = parent;
         child.ppid = match parent {
@@ -298,6 +314,9 @@ impl Inspector {
         let key = self.processes.insert(child);
         if let Some(child) = self.processes.get_mut(key) {
             child.threads.push(Thread::new(tid));
+        }
+        if orphan && let Some(cwd) = self.proc_fs.as_ref().and_then(|all| all.link(tgid, "cwd")) {
+            self.set_cwd(key, tid, &cwd);
         }
         if flags & CLONE_INTO_CGROUP != 0 {
             self.look_at_cgroups(key);

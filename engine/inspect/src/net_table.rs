@@ -166,6 +166,9 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
                 socket.connection = Connection::Made;
                 connected.push(inode);
                 ends.add(&socket);
+            } else if socket.bound {
+                // as after bind(2)
+                socket.role = Role::Server;
             }
             table.insert(inode, Descriptor::socket(kind, socket));
         }

@@ -94,6 +94,25 @@ fn a_socket_bound_to_any_port_has_the_port_that_the_kernel_chose() {
 }
 
 #[test]
+fn a_socket_that_is_bound_to_a_port_serves_there_until_it_connects() {
+    let mut inspector = isolated();
+    let seen = feed(&mut inspector, &[socket(10, 3, TCP), bind(3, &inet(1, 80))]);
+    let of = |inspector: &Inspector, seen: &Seen| {
+        let socket = inspector.descriptor(seen).unwrap().socket.unwrap();
+        (socket.client(), socket.server())
+    };
+    let bound = Some("127.0.0.1:80".parse().unwrap());
+    assert_eq!(of(&inspector, &seen), (None, bound));
+    let seen = feed(&mut inspector, &[connect(10, 3, &inet(2, 81))]);
+    let to = Some("127.0.0.2:81".parse().unwrap());
+    assert_eq!(of(&inspector, &seen), (bound, to));
+    // of a port that the kernel has chosen, others learn only from the program
+    let any = bind(4, &inet(1, 0)).tuple(([127, 0, 0, 1], 43210), ([0; 4], 0));
+    let seen = feed(&mut inspector, &[socket(10, 4, UDP), any]);
+    assert_eq!(of(&inspector, &seen), (None, None));
+}
+
+#[test]
 fn a_socket_that_is_disconnected_has_no_other_end() {
     let mut inspector = isolated();
     let three = inet(3, 7003);

@@ -136,6 +136,11 @@ impl ProcFs {
         self.status(pid)?.innermost_pid()
     }
 
+    /// The id of a thread in its own pid namespace.
+    pub(super) fn virtual_thread(&self, pid: u32, tid: u32) -> Option<u32> {
+        Status::parse(self.read(pid, &format!("task/{tid}/status"))?).innermost_pid()
+    }
+
     /// Reads a process. None: there is no process with this id; it may be a thread that does not lead its group.
     pub(super) fn snapshot(&self, pid: u32) -> Option<Snapshot> {
         const TRIES: usize = 4;
@@ -188,12 +193,8 @@ impl ProcFs {
         snapshot.vpgid = status.innermost_group();
         snapshot.credentials = credentials_in(&status);
         snapshot.args = self.args(pid);
-        snapshot.env = self.strings(pid, "environ");
-        let loginuid = self.read(pid, "loginuid").unwrap_or_default();
-        snapshot.loginuid = std::str::from_utf8(&loginuid)
-            .ok()
-            .and_then(|id| id.trim().parse().ok())
-            .unwrap_or(u32::MAX);
+        snapshot.env = self.env(pid);
+        snapshot.loginuid = self.login(pid, pid).unwrap_or(u32::MAX);
         (snapshot.exe, snapshot.memfd) = self.exe(pid).unwrap_or_default();
         snapshot.cwd = self.link(pid, "cwd").unwrap_or_default();
         snapshot.root = self.root_of(pid);
@@ -244,6 +245,17 @@ impl ProcFs {
     }
 
     /// Strings in a process's memory, each terminated by NUL. Empty if the process keeps them from readers.
+    /// The user that a thread has logged in as; `u32::MAX`: none.
+    pub(super) fn login(&self, pid: u32, tid: u32) -> Option<u32> {
+        let text = self.read(pid, &format!("task/{tid}/loginuid"))?;
+        std::str::from_utf8(&text).ok()?.trim().parse().ok()
+    }
+
+    /// The environment variables of a process.
+    pub(super) fn env(&self, pid: u32) -> Vec<u8> {
+        self.strings(pid, "environ")
+    }
+
     fn strings(&self, pid: u32, file: &str) -> Vec<u8> {
         let path = self.path(pid, file);
         let strings = patient::ask(&self.path(pid, ""), move || read(&path, STRINGS));

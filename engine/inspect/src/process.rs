@@ -18,6 +18,8 @@ pub(super) struct Thread {
     pub(super) tid: u32,
     /// Its name. None: that of the process.
     pub(super) name: Option<Text>,
+    /// Its id in its own pid namespace. None: not known.
+    pub(super) vtid: Option<u32>,
     /// What it does not share with the first thread. None: it shares it.
     pub(super) credentials: Option<Credentials>,
     pub(super) directory: Option<DirectoryId>,
@@ -30,6 +32,7 @@ impl Thread {
         Self {
             tid,
             name: None,
+            vtid: None,
             credentials: None,
             directory: None,
             files: None,
@@ -121,6 +124,8 @@ pub struct Process {
     /// Whether /proc has been asked, so that it need not be asked again.
     pub(super) probed: bool,
     pub(super) threads: ThreadList,
+    /// The thread that ended last: the event of its end is about it.
+    pub(super) gone: Option<Thread>,
     /// Whether a thread has something that it does not share with the first thread.
     pub(super) has_separate_threads: bool,
     /// The first thread's ids and capabilities, working directory and descriptor table.
@@ -140,6 +145,8 @@ pub struct Process {
     /// Whether a program has opened a file `comm` in /proc, by which threads of this process can be renamed. Writing to it is
     /// not captured.
     pub(super) renamed_by_file: bool,
+    /// Whether it, or the process that made it, has opened a file `loginuid` in /proc since its program began.
+    pub(super) login_by_file: bool,
     /// The number of known processes that have this one as parent.
     pub(super) children: u32,
 }
@@ -171,12 +178,14 @@ impl Process {
             groups_stale: false,
             children_in_other_pid_ns: false,
             renamed_by_file: false,
+            login_by_file: false,
             start_ns: 0,
             ended: false,
             scanned_ns: 0,
             checked: 0,
             probed: false,
             threads: ThreadList::new(),
+            gone: None,
             has_separate_threads: false,
             main_credentials: Credentials::default(),
             directory: DirectoryId::NONE,
@@ -203,6 +212,7 @@ impl Process {
             probed: false,
             ended: false,
             threads: ThreadList::new(),
+            gone: None,
             has_separate_threads: false,
             directory: DirectoryId::NONE,
             files,
@@ -224,15 +234,16 @@ impl Process {
 
     /// A thread has ended.
     pub(super) fn forget_thread(&mut self, tid: u32, texts: &mut TextPool) {
-        if let Some(mut thread) = self.threads.remove(tid) {
-            thread.name.iter_mut().for_each(|name| texts.recycle(name));
+        let gone = self.threads.remove(tid);
+        if let Some(mut before) = std::mem::replace(&mut self.gone, gone) {
+            before.name.iter_mut().for_each(|name| texts.recycle(name));
         }
     }
 
     /// All threads have ended.
     pub(super) fn forget_threads(&mut self, texts: &mut TextPool) {
         self.has_separate_threads = false;
-        for mut thread in self.threads.drain() {
+        for mut thread in self.threads.drain().chain(self.gone.take()) {
             thread.name.iter_mut().for_each(|name| texts.recycle(name));
         }
     }
@@ -264,10 +275,27 @@ impl Process {
         if tid == self.pid {
             return &self.name;
         }
-        self.threads
-            .get(tid)
+        self.find_thread(tid)
             .and_then(|thread| thread.name.as_deref())
             .unwrap_or(&self.name)
+    }
+
+    /// The id of one of its threads in the pid namespace of the process, if it is known.
+    #[must_use]
+    pub fn virtual_thread(&self, tid: u32) -> Option<u32> {
+        if tid == self.pid {
+            self.vpid
+        } else if self.vpid == Some(self.pid) {
+            Some(tid)
+        } else {
+            self.find_thread(tid)?.vtid
+        }
+    }
+
+    /// A thread that lives, or has just ended.
+    pub(super) fn find_thread(&self, tid: u32) -> Option<&Thread> {
+        let gone = self.gone.as_ref().filter(|thread| thread.tid == tid);
+        self.threads.get(tid).or(gone)
     }
 }
 

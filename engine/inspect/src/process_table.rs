@@ -233,15 +233,41 @@ impl ProcessTable {
         if !creator.ended || creator.pid != process.ppid {
             return process.ppid;
         }
+        self.adopter_above(creator)
+    }
+
+    /// The process that adopts the children of one that ends.
+    fn adopter_above(&self, ending: &Process) -> u32 {
         let adopts = |ancestor: &&Process| {
             !ancestor.ended && (ancestor.subreaper || ancestor.vpid == Some(1) || ancestor.pid == 1)
         };
-        let above = creator.parent.into_iter().flat_map(|key| self.lineage(key));
+        let above = ending.parent.into_iter().flat_map(|key| self.lineage(key));
         above
             .filter(adopts)
             .map(|found| found.pid)
             .next()
             .unwrap_or(1)
+    }
+
+    /// Who adopts the children of a thread that ends: another thread of its process, or a process above. 0: it has no children,
+    /// or they end with it.
+    pub(super) fn reaper(&self, key: ProcessKey, tid: u32) -> u32 {
+        let Some(process) = self.get(key) else {
+            return 0;
+        };
+        let has_children = || {
+            let mut all = self.by_pid.values().filter_map(|key| self.get(*key));
+            all.any(|other| other.parent == Some(key) && !other.ended)
+        };
+        if process.children == 0 || !has_children() {
+            return 0;
+        }
+        let mut others = process.thread_ids().filter(|other| *other != tid);
+        match others.next() {
+            Some(other) => other,
+            None if process.vpid == Some(1) => 0,
+            None => self.adopter_above(process),
+        }
     }
 
     /// A process and its ancestors. The process itself comes first.

@@ -414,6 +414,7 @@ impl Inspector {
             .iter()
             .map(|&tid| Thread {
                 name: former.get(tid).and_then(|thread| thread.name.clone()),
+                vtid: former.get(tid).and_then(|thread| thread.vtid),
                 ..Thread::new(tid)
             })
             .collect();

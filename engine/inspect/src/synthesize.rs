@@ -179,7 +179,15 @@ impl Synthesizer<'_> {
         {
             let birth = Header {
                 kind: Kind::Fork as u8,
-                args: [thread.tid.into(), process.pid.into(), CLONE_THREAD, 0, 0, 0],
+                // 0: not known
+                args: [
+                    thread.tid.into(),
+                    process.pid.into(),
+                    CLONE_THREAD,
+                    thread.vtid.unwrap_or(0).into(),
+                    0,
+                    0,
+                ],
                 ..who
             };
             self.emit(&birth, &[]);

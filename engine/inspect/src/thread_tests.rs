@@ -260,3 +260,32 @@ fn many_threads_have_their_own_ids_and_end_in_any_order() {
     assert_eq!(process.credentials(195).euid, 1);
     assert_eq!(process.credentials(10).euid, 0);
 }
+
+#[test]
+fn a_thread_has_an_id_in_its_own_namespace_and_keeps_it_to_its_end() {
+    const CLONE_NEWPID: u64 = 0x2000_0000;
+    let mut inspector = two_threads();
+    let vtid = |inspector: &Inspector, pid, tid| {
+        let process = inspector.process_by_pid(pid).unwrap();
+        process.virtual_thread(tid)
+    };
+    let named = Ev::call(20, "prctl", &[15], 0).thread(21);
+    feed(
+        &mut inspector,
+        &[
+            Ev::fork(10, 20, 20, CLONE_NEWPID).fork_vpid(1),
+            Ev::fork(20, 20, 21, THREAD).fork_vpid(2),
+            named.said(1, b"worker"),
+            Ev::exit(20, 21),
+        ],
+    );
+    assert_eq!(vtid(&inspector, 20, 20), Some(1));
+    assert_eq!(vtid(&inspector, 20, 21), Some(2));
+    let process = inspector.process_by_pid(20).unwrap();
+    assert_eq!(process.thread_name(21), b"worker");
+    assert_eq!(vtid(&inspector, 20, 22), None);
+    // where the process is in lanner's namespace, all ids are the same
+    let mut inspector = isolated();
+    feed(&mut inspector, &[Ev::fork(10, 20, 20, 0).fork_vpid(20)]);
+    assert_eq!(vtid(&inspector, 20, 23), Some(23));
+}

@@ -14,7 +14,7 @@ impl Process {
         if tid == self.pid || !self.has_separate_threads {
             return None;
         }
-        self.threads.get(tid)
+        self.find_thread(tid)
     }
 
     /// A thread to give a value of its own. Not for the first thread.

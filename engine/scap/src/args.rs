@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use decode::{errno, symbols};
-use driver_api::event::{Event, Flags};
+use driver_api::event::{Event, Flags, Kind};
 use driver_api::table::Syscall;
 use inspect::{Descriptor, DescriptorKind, Inspector, Seen};
 
 use super::bytes::{Bytes, text};
+use super::lifecycle;
 use super::socket::{self, Address};
-use super::table::{Form, Param, Place, Show, Table, What};
+use super::table::{Form, Param, Place, Show, Subject, Table, What};
 use super::value::number;
 use super::write::{About, Caller};
 
@@ -36,6 +37,12 @@ const MODE: [(&str, u64); 12] = [
     ("S_ISUID", 0o4000),
 ];
 
+/// What Falco says about a call, or about the one that an operation of io_uring does. None: Falco has no type of events for it.
+#[must_use]
+pub fn subject(call: &Syscall) -> Option<Subject> {
+    Table::get().subject(call)
+}
+
 /// Whether an event type of Falco has a parameter with this name.
 #[must_use]
 pub fn has_param(name: &str) -> bool {
@@ -52,6 +59,9 @@ pub fn args(
     inspector: &Inspector,
     absolute: &dyn Fn(&'static str) -> Option<String>,
 ) -> bool {
+    if matches!(event.kind(), Kind::Exit | Kind::Signal) {
+        return lifecycle_args(out, event, seen, inspector);
+    }
     let Some(call) = seen.call.filter(|_| !event.has(Flags::NORETURN)) else {
         return false;
     };
@@ -90,6 +100,60 @@ pub fn args(
         }
     }
     true
+}
+
+/// The parameters of an event that is no call.
+fn lifecycle_args(out: &mut String, event: &Event<'_>, seen: &Seen, inspector: &Inspector) -> bool {
+    let Some(kind) = lifecycle::event_type(event.kind()) else {
+        return false;
+    };
+    let printer = Printer { seen, inspector };
+    for (at, param) in kind.params.iter().enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        let _ = write!(out, "{}=", param.name);
+        match lifecycle::value(event, seen, inspector, param.name) {
+            Some(value) => {
+                let bytes = value.to_le_bytes();
+                printer.number(out, param.form, param.show, &bytes[..param.width]);
+            }
+            None => out.push_str(nothing(param.form)),
+        }
+    }
+    true
+}
+
+/// Whether the end of a thread has a parameter with this name or number. No driver delivers signals, which captures of Falco have.
+#[must_use]
+pub fn is_in_lifecycle(name: &str) -> bool {
+    lifecycle::event_type(Kind::Exit).is_some_and(|kind| match name.parse::<usize>() {
+        Ok(at) => at < kind.params.len(),
+        Err(_) => kind.params.iter().any(|param| param.name == name),
+    })
+}
+
+/// A parameter of an event that is no call, by its name or its number, and appends what its number means, if Falco has that, else the
+/// number. None: there is none, or its value is not known.
+pub fn lifecycle_arg(
+    out: &mut String,
+    event: &Event<'_>,
+    seen: &Seen,
+    inspector: &Inspector,
+    name: &str,
+) -> Option<i64> {
+    let params = &lifecycle::event_type(event.kind())?.params;
+    let param = match name.parse::<usize>() {
+        Ok(at) => params.get(at),
+        Err(_) => params.iter().find(|param| param.name == name),
+    }?;
+    let value = lifecycle::value(event, seen, inspector, param.name)?;
+    let start = out.len();
+    let printer = Printer { seen, inspector };
+    let bytes = value.to_le_bytes();
+    printer.number(out, param.form, param.show, &bytes[..param.width]);
+    keep_meaning(out, start);
+    Some(value)
 }
 
 /// What Falco shows of one parameter.

@@ -13,6 +13,7 @@
 //! | `value` | numbers in their forms |
 //! | `socket` | addresses and lists of descriptors |
 //! | `life` | exec, fork and exit |
+//! | `lifecycle` | the parameters of ends and signals |
 //! | `process` | which process a thread belongs to |
 //! | `state` | the lists as events that make the same state |
 //! | `capture` | reads all of it, in order |
@@ -32,6 +33,7 @@ mod encode;
 mod error;
 mod event;
 mod life;
+mod lifecycle;
 mod lists;
 mod merge;
 mod process;
@@ -42,10 +44,14 @@ mod table;
 mod value;
 mod write;
 
-pub use args::{Shown, arg, arg_count, arg_named, args, has_param, is_in_call, protocol};
+pub use args::{
+    Shown, arg, arg_count, arg_named, args, has_param, is_in_call, is_in_lifecycle, lifecycle_arg,
+    protocol, subject,
+};
 pub use blocks::is_capture;
 pub use capture::ScapReplay;
 pub use error::{Fault, ScapError};
+pub use table::Subject;
 pub use write::{Machine, ScapWriter};
 
 #[cfg(test)]

@@ -9,6 +9,28 @@ use driver_api::table::{Buffer, Kind, Syscall, by_name};
 
 use super::symbols::{Set, Symbols, symbols_of};
 
+/// What Falco says about the calls of a type of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject {
+    /// The word of `evt.category`; `io_read`, `io_write` and `io_other` go by the descriptor.
+    pub category: &'static str,
+    /// The call reads from its descriptor.
+    pub reads: bool,
+    /// The call writes to its descriptor.
+    pub writes: bool,
+}
+
+impl Subject {
+    /// Of a word of the table, such as `file<>`.
+    fn parse(word: &'static str) -> Self {
+        Self {
+            category: word.trim_end_matches(['<', '>']),
+            reads: word.contains('<'),
+            writes: word.contains('>'),
+        }
+    }
+}
+
 /// A type of events.
 #[derive(Debug)]
 pub(crate) struct EventType {
@@ -18,6 +40,7 @@ pub(crate) struct EventType {
     pub(crate) enter: bool,
     /// Whether the lengths of parameters have 32 bits.
     pub(crate) large: bool,
+    pub(crate) subject: Subject,
     pub(crate) what: What,
     pub(crate) params: Vec<Param>,
 }
@@ -35,6 +58,7 @@ impl EventType {
             number,
             enter: true,
             large: false,
+            subject: Subject::parse("-"),
             what: What::Nothing,
             params: Vec::new(),
         }
@@ -219,6 +243,16 @@ impl Table {
         self.event(*self.newest.get(&call.index())?)
     }
 
+    /// What Falco says about a call. A call that Falco has no type for is an event of the type for all of these.
+    pub(crate) fn subject(&self, call: &Syscall) -> Option<Subject> {
+        let theirs = if call.is_operation() {
+            by_name(call.acts_as)?
+        } else {
+            call.event_type()
+        };
+        Some(self.newest(theirs)?.subject)
+    }
+
     /// The types that report this, in the order of their numbers.
     pub(crate) fn all(&self, what: impl Fn(What) -> bool) -> impl Iterator<Item = &EventType> {
         self.types.iter().filter(move |kind| what(kind.what))
@@ -270,6 +304,7 @@ impl Table {
         let mut words = line.split_whitespace();
         let number: u16 = words.next()?.parse().ok()?;
         let (name, half) = words.next()?.rsplit_once('.')?;
+        let subject = Subject::parse(words.next()?);
         let what = match words.next()? {
             "-" => What::Nothing,
             "?" => What::Coded,
@@ -286,6 +321,7 @@ impl Table {
             number,
             enter: half.starts_with('e'),
             large: half.ends_with('+'),
+            subject,
             what,
             params,
         })

@@ -231,6 +231,7 @@ impl RuleLoader {
         let (selection, judged, omit) = captured(config, &captures, selection, omit);
         let limits = &config.alert_limits;
         check_names_of_limits(limits, &all)?;
+        warn_about_append_output(&config.append_output, &all);
         Ok(RuleSet {
             limits: RuleLimits::new(rules.rules().iter().map(|rule| limits.of(&rule.name))),
             board: Board::new(&all, before.unwrap_or(&Board::default()))
@@ -529,6 +530,27 @@ fn check_names_of_limits(limits: &AlertLimits, rules: &[Rule]) -> Result<(), Loa
             |near| format!("; did you mean `{near}`?"),
         ),
     })
+}
+
+/// Names the entries of `append_output` that are meant for rules which there are not.
+fn warn_about_append_output(entries: &[AppendOutput], rules: &[Rule]) {
+    for (entry, matches) in AppendOutput::idle(entries, rules) {
+        let names = || rules.iter().map(|rule| rule.name.as_str());
+        let unknown = matches
+            .rule
+            .as_deref()
+            .filter(|name| !names().any(|known| known == *name));
+        let why = match unknown {
+            Some(name) => {
+                let near = suggest::nearest(name, names());
+                let near =
+                    near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                format!("there is no rule `{name}`{near}")
+            }
+            None => "no rule has this name, source and all of these tags".to_owned(),
+        };
+        tracing::warn!("append_output[{entry}] is appended to no alert: {why}");
+    }
 }
 
 /// The names of rule files, and their SHA-256 sums.

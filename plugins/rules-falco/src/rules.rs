@@ -164,7 +164,7 @@ fn add<N: Names>(
         }
     }
     match compiled {
-        Ok(false) if rule.warn_event_types && rule.enabled => {
+        Ok(false) if rule.warn_event_types => {
             let message = format!(
                 "rule `{}` evaluates events of every type, which is slow",
                 name.text
@@ -173,7 +173,8 @@ fn add<N: Names>(
             problems.push(of_rule(
                 problem.help("name the types in its condition: `evt.type in (openat, ...)`"),
             ));
-            true
+            // as in Falco, a rule that is switched off may be switched on later
+            rule.enabled
         }
         Ok(_) => rule.enabled,
         Err(problem) => {

@@ -97,6 +97,17 @@ impl AppendOutput {
         Ok(())
     }
 
+    /// The entries that fit none of these rules, by their number from 0. That is a mistake in a name, more often than not.
+    pub fn idle<'a>(
+        entries: &'a [Self],
+        rules: &'a [Rule],
+    ) -> impl Iterator<Item = (usize, &'a RuleMatch)> {
+        let fits_none =
+            |matches: &RuleMatch| !rules.is_empty() && !rules.iter().any(|rule| matches.fits(rule));
+        let all = entries.iter().map(|entry| &entry.matches).enumerate();
+        all.filter(move |(_, matches)| fits_none(matches))
+    }
+
     fn suggested(&self) -> &'static str {
         if self.suggested_output { SUGGESTED } else { "" }
     }

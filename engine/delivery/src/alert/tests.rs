@@ -98,11 +98,8 @@ fn parts_of_the_object_can_be_left_out() {
     );
 }
 
-/// The alert of a rule to which a configuration appends this.
-fn appended(settings: &str) -> Result<Alert, String> {
-    let registry = FieldRegistry::new("host");
-    let append: Vec<AppendOutput> = serde_saphyr::from_str(settings).unwrap();
-    let rule = Rule {
+fn rule() -> Rule {
+    Rule {
         name: "r".to_owned(),
         description: String::new(),
         priority: Priority::Notice,
@@ -110,10 +107,17 @@ fn appended(settings: &str) -> Result<Alert, String> {
         tags: vec!["a".to_owned(), "b".to_owned()],
         output: "%proc.pid".to_owned(),
         enabled: true,
-    };
+    }
+}
+
+/// The alert of a rule to which a configuration appends this.
+fn appended(settings: &str) -> Result<Alert, String> {
+    let registry = FieldRegistry::new("host");
+    let append: Vec<AppendOutput> = serde_saphyr::from_str(settings).unwrap();
     AppendOutput::check(&append, &registry)
         .map_err(|error| format!("{error}: {}", error.source))?;
-    let rule = AlertRule::compile(&rule, &append, &registry).map_err(|error| error.to_string())?;
+    let rule =
+        AlertRule::compile(&rule(), &append, &registry).map_err(|error| error.to_string())?;
     let mut format = AlertFormat::new("box");
     format.static_fields = BTreeMap::from([("site".to_owned(), "north".to_owned())]);
     Ok(made_of(&format, &rule, &registry))
@@ -140,6 +144,22 @@ fn a_fault_in_what_is_appended_is_not_called_the_rules() {
         assert!(error.starts_with(expected), "{error}");
         assert!(error.contains("did you mean `proc.name`?"), "{error}");
     }
+}
+
+#[test]
+fn entries_that_fit_no_rule_are_named() {
+    let entries: Vec<AppendOutput> = serde_saphyr::from_str(
+        "- {match: {rule: nosuch}}\n- {}\n- {match: {tags: [a]}}\n- {match: {tags: [a, c]}}\n- {match: {source: k8s}}",
+    )
+    .unwrap();
+    let idle = |rules: &[Rule]| -> Vec<usize> {
+        AppendOutput::idle(&entries, rules)
+            .map(|(at, _)| at)
+            .collect()
+    };
+    assert_eq!(idle(&[rule()]), [0, 3, 4]);
+    // where there are no rules at all, that is said elsewhere
+    assert!(idle(&[]).is_empty());
 }
 
 #[test]

@@ -456,6 +456,39 @@ fn what_only_the_output_knows_is_found_without_opening_anything() {
 }
 
 #[test]
+fn what_is_appended_to_no_alert_is_a_warning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("rules.yaml");
+    let rule = "- {rule: mkdir, desc: d, condition: evt.type = mkdir, output: o, priority: INFO, tags: [t]}\n";
+    fs::write(&rules, rule).expect("rules");
+    let file = folder.path().join("lanner.yaml");
+    let text = format!(
+        "rules_files: [{}]\nappend_output:\n- {{match: {{rule: mkdri}}, extra_output: x}}\n\
+         - {{match: {{rule: mkdir}}, extra_output: x}}\n- {{match: {{tags: [nosuch]}}, extra_output: x}}\n",
+        rules.display()
+    );
+    fs::write(&file, text).expect("a file");
+    let config = file.to_str().expect("a text");
+    let run_it = &["run", "-c", config, "--driver", "ptrace", "--", "true"][..];
+    for args in [&["config", "check", config][..], run_it] {
+        let output = run(args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let warnings: Vec<&str> = said
+            .lines()
+            .filter(|line| line.contains("append_output"))
+            .collect();
+        assert_eq!(warnings.len(), 2, "{said}");
+        assert!(warnings[0].contains("append_output[0]"), "{said}");
+        assert!(
+            warnings[0].contains("there is no rule `mkdri`; did you mean `mkdir`?"),
+            "{said}"
+        );
+        assert!(warnings[1].contains("append_output[2]"), "{said}");
+    }
+}
+
+#[test]
 fn each_output_at_fault_is_named_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("lanner.yaml");

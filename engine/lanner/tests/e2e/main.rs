@@ -45,5 +45,7 @@ mod sysdig;
 mod terminal;
 mod top;
 mod transparent;
+mod twin;
 mod unprivileged;
+mod unusual;
 mod written;

@@ -68,7 +68,7 @@ pub(crate) fn values(
 }
 
 /// Runs a program in every mode of every driver, and compares the values that are there.
-fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
+pub(crate) fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().join("empty").display().to_string();
     let expected: Vec<Vec<String>> = expected

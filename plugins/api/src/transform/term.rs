@@ -197,17 +197,31 @@ fn call<'e, F>(
     }
 }
 
-/// Decodes a text in Base64.
+/// Decodes a text in Base64, or all texts of a list.
 fn decode(value: Value<'_>, buffers: &Buffers, then: &mut dyn FnMut(Value<'_>)) {
     let mut out = buffers.take();
-    let decoded = value
-        .as_bytes()
-        .is_some_and(|text| base64::decode(text, &mut out));
-    then(match value {
-        Value::String(_) if decoded => Value::String(&out),
-        Value::Bytes(_) if decoded => Value::Bytes(&out),
-        _ => Value::None,
-    });
+    let mut decode = |value: Value<'_>| {
+        let text = value.as_bytes();
+        text.is_some_and(|text| base64::decode(text, &mut out))
+            .then_some(out.len())
+    };
+    match value {
+        Value::List(list) => {
+            let ends: Option<Vec<usize>> = list.iter().map(decode).collect();
+            match ends {
+                Some(ends) => pieces(&out, &ends, then),
+                None => then(Value::None),
+            }
+        }
+        one => {
+            let decoded = decode(one).is_some();
+            then(match one {
+                Value::String(_) if decoded => Value::String(&out),
+                Value::Bytes(_) if decoded => Value::Bytes(&out),
+                _ => Value::None,
+            });
+        }
+    }
     buffers.put_back(out);
 }
 

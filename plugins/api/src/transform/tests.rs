@@ -129,6 +129,17 @@ fn getopt_finds_options_and_their_values_as_falco_does() {
 }
 
 #[test]
+fn each_text_of_a_list_is_decoded_or_none() {
+    let decoded = |texts: &[&str]| {
+        let list = Term::List(texts.iter().map(|word| text(word)).collect());
+        run(Transformer::Base64, vec![list], None)
+    };
+    let both = OwnedValue::List(vec![s("foo"), s("f")]);
+    assert_eq!(decoded(&["Zm9v", "Zg=="]), both);
+    assert_eq!(decoded(&["Zm9v", "!"]), OwnedValue::None);
+}
+
+#[test]
 fn a_list_may_be_written() {
     let list = |elements: Vec<Term<u32>>| Term::List(elements.into());
     let both = list(vec![Term::Field(1), text("x"), Term::Field(3)]);
@@ -154,6 +165,7 @@ fn types_are_checked() {
     assert!(Lower.result(&[string.any()], false).is_err());
     assert!(Lower.result(&[string, string], false).is_err());
     assert_eq!(Base64.result(&[bytes], false), Ok(bytes));
+    assert_eq!(Base64.result(&[string.list()], false), Ok(string.list()));
     assert_eq!(
         Len.result(&[number.list()], false).map(|f| f.kind),
         Ok(FieldKind::U64)
