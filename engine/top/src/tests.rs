@@ -142,7 +142,10 @@ fn results_that_a_driver_does_not_report_are_not_shown_as_errors() {
     let mut app = app();
     app.at = 2;
     let shown = screen(&mut app, &watcher.shared.model(), 80, 24);
-    assert_eq!(words(&shown, " getpid"), ["1.0", "1", "-", "getpid"]);
+    assert_eq!(
+        words(&shown, " getpid"),
+        ["1.0", "1", "-", "-", "-", "getpid"]
+    );
 }
 
 #[test]
