@@ -127,6 +127,8 @@ enum lanner_fact {
 	LANNER_FACT_USERS = 33,
 	/* The same for groups, as lines of /etc/group. */
 	LANNER_FACT_GROUPS = 34,
+	/* How long the call took, in nanoseconds, a u64. Only where the consumer has asked for it, and where it is known. */
+	LANNER_FACT_TOOK = 35,
 };
 
 /* How much of the memory an attachment holds. */

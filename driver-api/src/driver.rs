@@ -65,6 +65,16 @@
 //!     holds for it. What is left out is not lost. Where an event has no result ([`Flags::ENTRY`](crate::event::Flags)),
 //!     every outcome holds, also none. The predicate always holds for a call that was made through another one
 //!     ([`Multiplexed`](crate::table::Multiplexed)).
+//! 24. If the selection [has times](Selection::times), an event of a selected call has the fact
+//!     [`Took`](crate::event::Fact::Took): the time, on the clock of events, from the moment when the driver sees the
+//!     call's entry to the moment when it sees its return, or a new program in place of a successful exec. It includes
+//!     the time in which the thread waits, is stopped, or is held by the driver. A call that the kernel makes again after
+//!     a signal counts from the last time that it was made, one that goes on as restart_syscall(2) from the beginning if
+//!     the event is that of the original call. The fact is absent, and never 0 instead, where the time is not known: if
+//!     the call was running when the capture or the selection of it began, if the entry was missed, or was that of
+//!     another call; and it has no meaning for a call that does not return, and for an operation of an io_uring. A
+//!     driver that cannot give it has the gap [`Gap::TIMES`], and [`Driver::open`] returns it if the selection has times.
+//!     Without times, no event has the fact. [`Capture::select`] may refuse to add times.
 
 use std::fmt;
 use std::path::Path;
@@ -189,7 +199,7 @@ pub trait Capture: Send + fmt::Debug {
     ///
     /// # Errors
     ///
-    /// The kernel refused, or this capture cannot widen its selection. The old selection stays.
+    /// The kernel refused, or this capture cannot widen its selection, or cannot add times to it. The old selection stays.
     fn select(&mut self, selection: &Selection) -> Result<(), CaptureError>;
 
     /// Counters of this capture.

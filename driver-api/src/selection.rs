@@ -12,6 +12,8 @@ pub struct Selection {
     calls: SyscallSet,
     /// The calls whose events are not always wanted, by their indices, in ascending order.
     predicates: Vec<(usize, Predicate)>,
+    /// Events say how long their calls took.
+    times: bool,
 }
 
 impl From<SyscallSet> for Selection {
@@ -20,6 +22,7 @@ impl From<SyscallSet> for Selection {
         Self {
             calls,
             predicates: Vec::new(),
+            times: false,
         }
     }
 }
@@ -29,6 +32,19 @@ impl Selection {
     #[must_use]
     pub fn calls(&self) -> &SyscallSet {
         &self.calls
+    }
+
+    /// Whether events say how long their calls took (contract, clause 24). Without [`with_times`](Self::with_times), they do
+    /// not.
+    #[must_use]
+    pub fn times(&self) -> bool {
+        self.times
+    }
+
+    /// The selection, whose events say how long their calls took, or do not.
+    #[must_use]
+    pub fn with_times(self, times: bool) -> Self {
+        Self { times, ..self }
     }
 
     /// Whether a call is selected.
@@ -71,10 +87,16 @@ impl Selection {
         found.filter_map(|(at, predicate)| Some((table::SYSCALLS.get(*at)?, predicate)))
     }
 
-    /// The events of both selections.
+    /// All events of these calls, with times if this selection has them.
+    fn all_of(&self, calls: SyscallSet) -> Self {
+        Self::from(calls).with_times(self.times)
+    }
+
+    /// The events of both selections, with times if one of them has them.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let mut all = Self::from(self.calls.union(&other.calls));
+        let mut all = self.all_of(self.calls.union(&other.calls));
+        all.times |= other.times;
         let limited = self.predicates().chain(other.predicates());
         for (call, predicate) in limited {
             let of = |one: &Self| one.contains(call).then(|| one.predicate(call));
@@ -91,7 +113,7 @@ impl Selection {
     #[must_use]
     pub fn without(&self, calls: &SyscallSet) -> Self {
         let kept = self.calls.without(calls);
-        let mut all = Self::from(kept);
+        let mut all = self.all_of(kept);
         for (call, predicate) in self.predicates().filter(|(call, _)| kept.contains(call)) {
             all.set(call, *predicate);
         }
@@ -113,13 +135,14 @@ impl Selection {
         Self {
             calls: self.calls.with_multiplexers(),
             predicates: self.predicates.clone(),
+            times: self.times,
         }
     }
 
     /// What of it can be tested before calls are made ([`Predicate::at_entry`]).
     #[must_use]
     pub fn at_entry(&self) -> Self {
-        let mut all = Self::from(self.calls);
+        let mut all = self.all_of(self.calls);
         for (call, predicate) in self.predicates() {
             all.set(call, predicate.at_entry(call));
         }
@@ -130,7 +153,8 @@ impl Selection {
     /// they may be all the same.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        self.union(other) == *self
+        let both = self.union(other);
+        both.calls == self.calls && both.predicates == self.predicates
     }
 
     /// Whether a call that was made is selected, as far as it is known: before it has returned, whether it may be.
@@ -190,6 +214,17 @@ mod tests {
         assert_eq!(ok.union(&all), all);
         assert_eq!(both.with_all_of(all.calls()).predicates().count(), 1);
         assert_eq!(both.without(all.calls()), close);
+        let times = both.clone().with_times(true);
+        for changed in [
+            times.without(all.calls()),
+            times.with_all_of(all.calls()),
+            times.with_multiplexers(),
+            times.at_entry(),
+            close.union(&times),
+        ] {
+            assert!(changed.times(), "{changed:?}");
+        }
+        assert!(both.covers(&times) && both != times);
         let mut added = ok.clone();
         added.add(call("openat"), &Predicate::ALWAYS);
         assert_eq!(added, all);

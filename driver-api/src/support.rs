@@ -94,6 +94,14 @@ impl Gap {
         )
     }
 
+    /// The `what` of [`Gap::times`].
+    pub const TIMES: &str = "how long calls take";
+
+    /// How long calls take: the gap of a driver that does not see both their entry and their return.
+    pub fn times(why: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::new(Self::TIMES, why, remedy)
+    }
+
     /// Calls whose memory another thread changes between the moment when the kernel reads it and that when lanner does.
     pub fn changed_memory(why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::new(

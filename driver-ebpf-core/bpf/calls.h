@@ -163,21 +163,24 @@ static __always_inline void emit_call(const struct heading *heading, const __u64
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	__u64 time = bpf_ktime_get_ns();
 	struct place place;
-	struct lanner_event *event = reserve(&place, parts ? LARGE_ROOM : sizeof(*event));
+	__u64 small = sizeof(struct lanner_event) + (settings.times ? TOOK_ROOM : 0);
+	struct lanner_event *event = reserve(&place, parts ? LARGE_ROOM : small);
 
 	if (!event)
 		return;
 	begin_event(event, &place, time, task, heading);
 	__builtin_memcpy(event->args, args, sizeof(event->args));
+	o.event = event;
+	if (settings.times && !(heading->flags & LANNER_FLAG_NORETURN))
+		say_took(&o, KNOWN(task, pid));
 	if (parts) {
-		o.event = event;
 		if (call && become_meant(&o, call))
 			plan = plan_at(plan_of_meant(call));
 		if (plan)
 			run_plan(&o, plan, task, parts);
 		commit(&place, o.event->len);
 	} else {
-		commit(&place, sizeof(*event));
+		commit(&place, settings.times ? o.event->len : sizeof(*event));
 	}
 }
 

@@ -9,6 +9,7 @@
 #include "plan.h"
 #include "arch.h"
 #include "seen_rooms.h"
+#include "timed_call.h"
 
 /* Programs are attached by the kernel's types or, where it has none (NO_TYPES), by name. */
 #ifdef NO_TYPES
@@ -52,6 +53,14 @@ struct {
 	__type(value, struct seen_rooms);
 } rooms SEC(".maps");
 
+/* By thread id; one entry if nobody asks how long calls take. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TIMED_THREADS);
+	__type(key, __u32);
+	__type(value, struct timed_call);
+} timed SEC(".maps");
+
 /* The chunk (struct out) of programs that capture argument vectors. */
 #define VECTOR_CHUNK 8448
 #ifndef SINGLE_RUN
@@ -62,6 +71,7 @@ struct {
 #include "multiplexed.h"
 #include "predicate.h"
 #include "kernel.h"
+#include "times.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -98,6 +108,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	plan = plan_of(abi, nr);
 	if (!plan || !wanted(KNOWN(task, tgid), KNOWN(task, pid)))
 		return 0;
+	if (settings.times)
+		time_return(KNOWN(task, pid), nr, selected_at, bpf_ktime_get_ns());
 	if (abi == ABI_COMPAT)
 		ret = narrow_result(ret);
 	if (ret == 0 && plan->flags & LANNER_PLAN_CHILD)
@@ -267,6 +279,21 @@ TRACEPOINT(sys_enter) int sys_enter(__u64 *ctx)
 		room_entered(args, nr, abi, task, plan);
 	else
 		end_entered(args, nr, abi, task, plan);
+	return 0;
+}
+
+/* The entry of calls, where somebody asks how long they take; else src/object.rs leaves it out. */
+TRACEPOINT(sys_enter) int call_entered(__u64 *ctx)
+{
+	const struct pt_regs *regs = (void *)ctx[0];
+	__u64 nr = NR_OF(PLAIN, regs);
+	struct task_struct *task;
+
+	if (!gate[index_of(nr)])
+		return 0;
+	task = current_task();
+	if (wanted(KNOWN(task, tgid), KNOWN(task, pid)))
+		time_entry(KNOWN(task, pid), nr);
 	return 0;
 }
 

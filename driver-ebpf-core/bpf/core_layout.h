@@ -42,6 +42,8 @@ struct settings {
 	__u32 chunk_shift;
 	/* 1: entries are seen as late as the scheduler's tracepoints. */
 	__u32 late;
+	/* 1: events say how long their calls took. */
+	__u32 times;
 };
 
 /* The state of one CPU's ring. Its halves are a cache line each: the programs write one, user space the other.

@@ -44,6 +44,7 @@ static __always_inline void enter_exec(const __u64 *args, __u64 nr, __u8 abi, __
 /* Delivers an event that was kept. */
 static __always_inline void deliver_kept(struct exec_call *call, struct task_struct *task, __s64 ret)
 {
+	struct out o = {.last = EXEC_LAST, .chunk = EXEC_CHUNK};
 	__u64 time = bpf_ktime_get_ns(), have = call->event.len;
 	struct place place;
 	struct lanner_event *event = reserve(&place, EXEC_ROOM);
@@ -63,6 +64,11 @@ static __always_inline void deliver_kept(struct exec_call *call, struct task_str
 		begin_event(event, &place, time, task, CALL(event->abi, flags, event->nr, ret));
 		event->len = have;
 		event->attachments = attachments;
+		if (settings.times) {
+			o.event = event;
+			say_took(&o, KNOWN(task, pid));
+			have = event->len;
+		}
 	}
 	commit(&place, have);
 }

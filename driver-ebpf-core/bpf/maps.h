@@ -8,6 +8,9 @@ const volatile struct settings settings SEC(".rodata.settings");
 /* By call number, which returns are captured: bit 0: of 64-bit calls, bit 1: of 32-bit calls. */
 volatile __u8 gate[LANNER_PLAN_NRS] SEC(".data.gate");
 
+/* When the calls were selected, if times of calls are asked for. */
+volatile __u64 selected_at SEC(".data.selected");
+
 /*
  * Capture plans by call number; those of 32-bit calls follow those of 64-bit calls, then those of calls that are made
  * through others, and last those of the operations of io_uring by code.

@@ -92,6 +92,12 @@ static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 	}
 	o.event = event;
 	begin_exec(event, &place, time, task, old_tid);
+	if (settings.times) {
+		time_return(old_tid, event->nr, selected_at, time);
+		say_took(&o, old_tid);
+		/* another thread than the leader has lost this id */
+		bpf_map_delete_elem(&timed, &old_tid);
+	}
 	mm = FOLLOW(task, mm);
 	exe = mm ? FOLLOW(mm, exe_file) : NULL;
 	if (exe)
@@ -217,6 +223,8 @@ static __always_inline int ended(__u64 *ctx, int copy)
 	}
 	if (settings.tree)
 		bpf_map_delete_elem(&followed, &tid);
+	if (settings.times)
+		bpf_map_delete_elem(&timed, &tid);
 	return 0;
 }
 

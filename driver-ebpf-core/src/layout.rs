@@ -21,6 +21,8 @@ pub struct Settings {
     pub chunk_shift: u32,
     /// 1: entries are seen as late as the scheduler's tracepoints.
     pub late: u32,
+    /// 1: events say how long their calls took.
+    pub times: u32,
 }
 
 /// The state of one CPU's ring. Its halves are a cache line each: the programs write one, user space the other.

@@ -10,6 +10,7 @@ use driver_api::support::Gap;
 use driver_ebpf::capture::EbpfCapture;
 use driver_ebpf::missed::Missed;
 use driver_ebpf::{gaps, memory, own, start};
+use libbpf_rs::Program;
 
 use crate::NAME;
 use crate::capture::RingSource;
@@ -93,7 +94,9 @@ fn capture(
         maps.follow(tid, state).map_err(Cause::from)
     })?;
     let mut missed = Missed::default();
-    for program in object.progs().filter(|program| program.autoload()) {
+    let makes_events =
+        |program: &Program<'_>| program.autoload() && program.name() != object::CALL_ENTERED;
+    for program in object.progs().filter(makes_events) {
         missed.watch(&program.name().to_string_lossy(), program.as_fd());
     }
     let sees_rooms = rooms.seen;

@@ -11,6 +11,7 @@ use driver_api::plan::{
 use driver_api::request::Limits;
 use driver_api::selection::Selection;
 use driver_ebpf::follow::Followed;
+use driver_ebpf::life::monotonic_ns;
 use driver_ebpf::start::Follow;
 use libbpf_rs::{MapCore, MapFlags, MapHandle, Object};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -24,6 +25,8 @@ pub(crate) const RINGS: &str = "rings";
 pub(crate) const CHUNKS: &str = "chunks";
 /// The name of the map with the threads that are followed, whose size is set before loading.
 pub(crate) const FOLLOWED: &str = "followed";
+/// The name of the map with the times at which calls were entered, whose size is set before loading.
+pub(crate) const TIMED: &str = "timed";
 /// The name of the map with the settings, which are set before loading.
 pub(crate) const SETTINGS: &str = ".rodata.settings";
 
@@ -144,6 +147,8 @@ pub(crate) struct Maps {
     pub(crate) wakeup: RawMap,
     /// One value: for each call number, whether its return is captured.
     gate: TypedMap<u32, [u8; plan::NUMBERS]>,
+    /// One value: when the calls were selected, on the clock of events.
+    selected_at: TypedMap<u32, u64>,
     /// By number; those of 32-bit calls follow those of 64-bit calls, then those of calls made through others, and last
     /// those of the operations of io_uring by code.
     plans: TypedMap<u32, Plan>,
@@ -177,6 +182,7 @@ impl Maps {
             chunks: RawMap(open(object, CHUNKS)?),
             wakeup: RawMap(open(object, "wakeup")?),
             gate: TypedMap::open(object, ".data.gate")?,
+            selected_at: TypedMap::open(object, ".data.selected")?,
             plans: TypedMap::open(object, "plans")?,
             conditions: TypedMap::open(object, "conditions")?,
             selections: 0,
@@ -240,7 +246,11 @@ impl Maps {
             .map_err(refused("write the pointers of structures"))?;
         self.gate
             .set(&0, &gate)
-            .map_err(refused("open the gate for the selected calls"))
+            .map_err(refused("open the gate for the selected calls"))?;
+        // calls that were entered before have no times, as their entries or their returns may have been missed
+        self.selected_at
+            .set(&0, &monotonic_ns())
+            .map_err(refused("note when the calls were selected"))
     }
 
     /// Follows a thread.

@@ -20,6 +20,9 @@ use crate::optional::{self, Refused};
 use crate::ring::RingLayout;
 use crate::ways::Way;
 
+/// The program that sees the entries of calls for the time that they take. A run of it that the kernel skips loses no event.
+pub(crate) const CALL_ENTERED: &str = "call_entered";
+
 /// Programs that only a tail call reaches.
 const TAILS: [(Tail, &str); 3] = [
     (Tail::Exec, "sys_exit_exec"),
@@ -79,11 +82,13 @@ pub(crate) fn start(
     let mut open = builder
         .open_memory(&object)
         .map_err(failed("read its own BPF object"))?;
-    prepare_maps(&mut open, &request.target, layout, way.entry)?;
+    prepare_maps(&mut open, request, layout, way.entry)?;
     let mut rooms = entry::prepare(&mut open, way.entry)
         .map_err(OpenError::failed(NAME, "attach to the functions of calls"))?;
     for mut program in open.progs_mut() {
-        if refused.has(&program.name().to_string_lossy()) {
+        let name = program.name().to_string_lossy();
+        let is_unasked = name == CALL_ENTERED && !request.selection.times();
+        if is_unasked || refused.has(&name) {
             program.set_autoload(false);
         }
     }
@@ -117,10 +122,13 @@ pub(crate) fn start(
 /// Sets what has to be known before the maps are made: their sizes, and the settings.
 fn prepare_maps(
     open: &mut OpenObject,
-    target: &Target,
+    request: &Request,
     layout: RingLayout,
     entry: Entry,
 ) -> Result<(), OpenError> {
+    let Request {
+        target, selection, ..
+    } = request;
     let narrow = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let settings = Settings {
         self_tgid: own::tgid().unwrap_or_else(|_| std::process::id()),
@@ -131,6 +139,7 @@ fn prepare_maps(
         chunks: narrow(layout.chunks),
         chunk_shift: layout.chunk.trailing_zeros(),
         late: u32::from(entry == Entry::Scheduler),
+        times: u32::from(selection.times()),
     };
     for mut map in open.maps_mut() {
         let name = map.name();
@@ -145,6 +154,9 @@ fn prepare_maps(
             // nothing is looked up in it, and it would take 5 MiB
             map.set_max_entries(1)
                 .map_err(failed("size the table of followed threads"))?;
+        } else if name == maps::TIMED && settings.times == 0 {
+            map.set_max_entries(1)
+                .map_err(failed("size the table of entered calls"))?;
         } else if name == maps::SETTINGS {
             map.set_initial_value(settings.as_bytes())
                 .map_err(failed("set its settings"))?;

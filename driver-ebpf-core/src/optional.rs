@@ -17,7 +17,7 @@ struct Optional {
 
 /// All programs but `sys_exit`, without which almost nothing is captured, and those that see entries, for which
 /// [`crate::entry`] has several ways.
-const OPTIONAL: [Optional; 10] = [
+const OPTIONAL: [Optional; 11] = [
     Optional {
         program: "sys_exit_exec",
         follows: false,
@@ -42,6 +42,11 @@ const OPTIONAL: [Optional; 10] = [
         program: "sys_enter",
         follows: false,
         lacks: "what an exec was called with, and calls that do not return",
+    },
+    Optional {
+        program: "call_entered",
+        follows: false,
+        lacks: Gap::TIMES,
     },
     Optional {
         program: "io_uring_submit_req",

@@ -19,6 +19,7 @@ enum tail {
 	TAIL_MULTIPLEXED = 19, /* a call that was made through another one */
 	TAIL_PREDICATE = 20,   /* a call whose arguments must fulfil a condition */
 	TAIL_ROOM = 22,	       /* the entry of a call that replaces the size of a buffer */
+	TAIL_TIMED = 23,       /* the time that the call took */
 };
 
 /*

@@ -167,6 +167,14 @@ static __always_inline void process_exec(void *ctx, void *chain, __u32 old_tid)
 	}
 	slot->stage = TAIL_EXE;
 	begin_exec(event_of(slot), set, old_tid, id);
+	if (set->times_since) {
+		struct out o = OUT(slot);
+
+		time_return(old_tid, o.event->nr, set->times_since, o.event->time_ns);
+		say_took(&o, old_tid);
+		/* another thread than the leader has lost this id */
+		bpf_map_delete_elem(&timed, &old_tid);
+	}
 	next(ctx, chain, slot);
 }
 

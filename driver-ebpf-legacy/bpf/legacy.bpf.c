@@ -46,10 +46,12 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 /* CGROUP_ID is not defined, because its helper came with Linux 4.18 */
 #include "legacy_layout.h"
 #include "seen_rooms.h"
+#include "timed_call.h"
 #include "maps.h"
 #include "ops.h"
 #include "multiplexed.h"
 #include "predicate.h"
+#include "times.h"
 #include "read.h"
 #include "run.h"
 #include "slot.h"
@@ -58,6 +60,7 @@ static __attribute__((always_inline)) inline void *user_address(__u64 at)
 #include "operations.h"
 #include "exec.h"
 #include "io_uring.h"
+#include "timed.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -78,6 +81,7 @@ struct captured_call {
 	__u32 then; /* the program that ends the event; 0: it is output */
 	__u16 flags;
 	__u8 abi;
+	__u8 timed; /* the event says how long the call took */
 };
 
 /*
@@ -106,6 +110,8 @@ static __always_inline void begin_call(void *ctx, void *chain, const struct capt
 					    .ret = call->ret},
 		    call->id);
 	read_args(call->regs, call->abi, event);
+	if (call->timed)
+		bpf_tail_call(ctx, chain, TAIL_TIMED);
 	if (plan && plan->flags & LANNER_PLAN_MULTIPLEXER)
 		bpf_tail_call(ctx, chain, TAIL_MULTIPLEXED);
 	if (plan && plan->predicate)
@@ -202,6 +208,7 @@ static __always_inline void on_return(void *ctx, const struct offsets *off, cons
 		       .key = key,
 		       .flags = open,
 		       .abi = abi,
+		       .timed = set->times_since != 0,
 		   });
 }
 
@@ -486,6 +493,8 @@ TAIL(process_exit)
 	}
 	if (set->tree)
 		bpf_map_delete_elem(&followed, &tid);
+	if (set->times_since)
+		bpf_map_delete_elem(&timed, &tid);
 }
 
 /* A signal handler is about to run. Its flags decide how the interrupted call of its thread ends. */

@@ -85,6 +85,8 @@ struct settings {
 	__u32 tree;
 	/* 1: entries are seen at the scheduler's tracepoints, as late as they can be. */
 	__u32 late;
+	/* Calls that were entered after this time have times; 0: nobody asks how long calls take. */
+	__u64 times_since;
 };
 
 /* Offsets of fields in this kernel's structs, in bytes. There is neither BTF nor a header to look them up in: a search of

@@ -15,9 +15,11 @@ pub struct Settings {
     pub tree: u32,
     /// 1: entries are seen at the scheduler's tracepoints, as late as they can be.
     pub late: u32,
+    /// Calls that were entered after this time have times; 0: nobody asks how long calls take.
+    pub times_since: u64,
 }
 
-// SAFETY: four numbers without padding; every bit pattern is valid.
+// SAFETY: numbers without padding; every bit pattern is valid.
 unsafe impl Pod for Settings {}
 
 /// Bits of `offsets.have`: groups of offsets that were found and verified.

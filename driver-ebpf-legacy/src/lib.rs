@@ -156,6 +156,10 @@ impl Driver for Legacy {
         gaps.push(Gap::program());
         if host.lacks_raw_tracepoints {
             gaps.push(offsets::births_gap());
+            gaps.push(Gap::times(
+                "the programs for that need raw tracepoints, which came with Linux 4.17",
+                "use Linux 4.17 or later",
+            ));
         }
         if gaps::older_than(&host.release, (4, 15)) {
             gaps.push(Gap::new(

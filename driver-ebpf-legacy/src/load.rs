@@ -98,6 +98,9 @@ fn begin(
         // nothing is looked up in it, and it would take 5 MiB
         loader.map_max_entries("followed", 1);
     }
+    if !request.selection.times() {
+        loader.map_max_entries("timed", 1);
+    }
     let Discovered {
         offsets,
         tgid,
@@ -116,6 +119,7 @@ fn begin(
             .unwrap_or_default(),
         tree: u32::from(!matches!(request.target, Target::Host)),
         late: 0,
+        times_since: u64::from(request.selection.times()),
     };
     control.configure(settings, offsets)?;
     control.select(&interrupted::watched(&request.selection), &request.limits)?;
@@ -126,7 +130,8 @@ fn begin(
         kind: &kind,
         offsets: &offsets,
         cpu,
-        late: (!matches!(request.target, Target::Command(_))).then_some(settings),
+        late: !matches!(request.target, Target::Command(_)),
+        times: request.selection.times(),
         calls: *request.selection.with_multiplexers().calls(),
     };
     quiet::undisturbed(|| loaded.attach(&options, gaps))?;

@@ -20,11 +20,11 @@ use crate::attach::entry::has_room;
 use crate::attach::{AttachError, EntryError, PerfEvents, TracepointKind};
 use crate::error::{BpfError, LoadError, ObjectError};
 use crate::kernel::{Feature, Features};
-use crate::layout::{Offsets, Settings, have};
-use crate::maps::{ControlMaps, unwritten};
+use crate::layout::{Offsets, have};
+use crate::maps::ControlMaps;
 use crate::programs::{
     self, ATTACHED, ENTER, ENTRY_TAILS, FUNCTION, FUNCTION_PREFIX, PREPARED, SIGNALS, SUBMITTED,
-    TracepointProgram,
+    TIMED, TIMES, TracepointProgram,
 };
 
 /// Why entries of calls cannot be seen in one of the ways there are.
@@ -47,6 +47,22 @@ enum EntryWayError {
     },
     #[error(transparent)]
     Entry(#[from] EntryError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+}
+
+/// Why it cannot be measured how long calls take.
+#[derive(Debug, thiserror::Error)]
+enum TimesError {
+    #[error("this kernel has no raw tracepoints, which came with Linux 4.17")]
+    NoRawTracepoints,
+    #[error("the kernel refused the program {program}")]
+    Refused {
+        program: &'static str,
+        source: BpfError,
+    },
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error(transparent)]
@@ -81,8 +97,10 @@ pub(crate) struct AttachOptions<'a> {
     pub(crate) offsets: &'a Offsets,
     /// A CPU that is online. A program at a perf event runs on every CPU, whichever is named.
     pub(crate) cpu: u32,
-    /// The settings, if an exec need not be seen before it has succeeded.
-    pub(crate) late: Option<Settings>,
+    /// An exec need not be seen before it has succeeded.
+    pub(crate) late: bool,
+    /// Somebody asks how long calls take.
+    pub(crate) times: bool,
     /// The calls that are selected.
     pub(crate) calls: SyscallSet,
 }
@@ -111,6 +129,12 @@ impl Loaded {
                 Chain(&error)
             );
             gaps.push(Gap::interrupted_calls());
+        }
+        if how.times
+            && let Err(error) = self.measure_times(how)
+        {
+            gaps.push(Gap::times(Chain(&error).to_string(), ""));
+            self.maps.set(|settings| settings.times_since = 0)?;
         }
         for program in ATTACHED {
             self.attach_one(how, program)?;
@@ -142,6 +166,25 @@ impl Loaded {
         self.load_and_attach(how, ENTER)
     }
 
+    /// Measures how long calls take. Runs of these programs that the kernel skips lose no event.
+    fn measure_times(&mut self, how: &AttachOptions<'_>) -> Result<(), TimesError> {
+        if !matches!(how.kind, TracepointKind::Raw) {
+            return Err(TimesError::NoRawTracepoints);
+        }
+        for program in TIMES {
+            program.load(&mut self.ebpf, how.kind)?;
+        }
+        let tails = &mut self.maps.tails;
+        let mut refused = programs::chain(&mut self.ebpf, tails, how.kind.prefix(), &[TIMED])?;
+        if let Some((program, source)) = refused.pop() {
+            return Err(TimesError::Refused { program, source });
+        }
+        for program in TIMES {
+            self.attach_unwatched(how, program)?;
+        }
+        Ok(())
+    }
+
     fn load_and_attach(
         &mut self,
         how: &AttachOptions<'_>,
@@ -154,13 +197,26 @@ impl Loaded {
     fn attach_one(
         &mut self,
         how: &AttachOptions<'_>,
-        TracepointProgram {
-            name,
-            raw,
-            perf_event,
-        }: TracepointProgram,
+        program: TracepointProgram,
     ) -> Result<(), LoadError> {
-        let full_name = format!("{}{name}", how.kind.prefix());
+        self.attach_unwatched(how, program)?;
+        let attached = programs::find(&mut self.ebpf, &program.full_name(how.kind))?;
+        if let Ok(fd) = attached.fd() {
+            self.missed.watch(program.name, fd.as_fd());
+        }
+        Ok(())
+    }
+
+    /// Attaches a program without counting the runs of it that the kernel skips.
+    fn attach_unwatched(
+        &mut self,
+        how: &AttachOptions<'_>,
+        wanted: TracepointProgram,
+    ) -> Result<(), LoadError> {
+        let TracepointProgram {
+            raw, perf_event, ..
+        } = wanted;
+        let full_name = wanted.full_name(how.kind);
         let program = programs::find(&mut self.ebpf, &full_name)?;
         let not_loaded = |error| AttachError::NotLoaded {
             program: full_name.clone(),
@@ -189,9 +245,6 @@ impl Loaded {
             (TracepointKind::Raw, _) => {
                 return Err(AttachError::WrongType { program: full_name }.into());
             }
-        }
-        if let Ok(fd) = program.fd() {
-            self.missed.watch(name, fd.as_fd());
         }
         Ok(())
     }
@@ -262,7 +315,9 @@ impl Loaded {
     /// Sees entries at the scheduler's tracepoints: an exec that will succeed before the old program's memory is
     /// released, and calls that do not return when their task ends.
     fn see_entries_at_scheduler(&mut self, how: &AttachOptions<'_>) -> Result<(), EntryWayError> {
-        let settings = how.late.ok_or(EntryWayError::FirstExec)?;
+        if !how.late {
+            return Err(EntryWayError::FirstExec);
+        }
         if how.features.hides(Feature::SchedPrepareExec) {
             return Err(EntryWayError::Hidden(Feature::SchedPrepareExec));
         }
@@ -273,14 +328,7 @@ impl Loaded {
             return Err(EntryWayError::NotFound);
         }
         self.load_and_attach(how, PREPARED)?;
-        let late = Settings {
-            late: 1,
-            ..settings
-        };
-        self.maps
-            .settings
-            .set(0, late, 0)
-            .map_err(unwritten("settings"))?;
+        self.maps.set(|settings| settings.late = 1)?;
         Ok(())
     }
 

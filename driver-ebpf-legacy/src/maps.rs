@@ -10,6 +10,7 @@ use driver_api::plan::{
 };
 use driver_api::request::Limits;
 use driver_api::selection::Selection;
+use driver_ebpf::life::monotonic_ns;
 
 use crate::error::{BpfError, ObjectError};
 use crate::layout::{Offsets, Settings};
@@ -68,7 +69,7 @@ const OPERATIONS: u32 = (2 * plan::NUMBERS + plan::MULTIPLEXED) as u32;
 
 /// Maps through which user space controls the programs.
 pub(crate) struct ControlMaps {
-    pub(crate) settings: Array<MapData, Settings>,
+    settings: Array<MapData, Settings>,
     offsets: Array<MapData, Offsets>,
     plans: Array<MapData, PlanValue>,
     conditions: Array<MapData, ConditionValue>,
@@ -168,6 +169,15 @@ impl ControlMaps {
             .map_err(unwritten("offsets"))
     }
 
+    /// Changes the settings.
+    pub(crate) fn set(&mut self, change: impl FnOnce(&mut Settings)) -> Result<(), ObjectError> {
+        let mut settings = self.settings.get(&0, 0).map_err(unwritten("settings"))?;
+        change(&mut settings);
+        self.settings
+            .set(0, settings, 0)
+            .map_err(unwritten("settings"))
+    }
+
     /// Writes the plans of a selection.
     pub(crate) fn select(
         &mut self,
@@ -230,7 +240,12 @@ impl ControlMaps {
                     .map_err(unwritten("variants"))?;
             }
         }
-        Ok(())
+        // calls that were entered before have no times, as their entries or their returns may have been missed
+        self.set(|settings| {
+            if settings.times_since != 0 {
+                settings.times_since = monotonic_ns();
+            }
+        })
     }
 
     /// Events that the programs lost so far, by cause.

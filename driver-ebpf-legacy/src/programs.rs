@@ -126,6 +126,23 @@ pub(crate) const SUBMITTED: [TracepointProgram; 2] = [
     },
 ];
 
+/// Attached if somebody asks how long calls take. There are programs for raw tracepoints alone. What sees returns has to
+/// come before what makes events of them.
+pub(crate) const TIMES: [TracepointProgram; 2] = [
+    TracepointProgram {
+        name: "call_entered",
+        raw: "sys_enter",
+        perf_event: "raw_syscalls/sys_enter",
+    },
+    TracepointProgram {
+        name: "call_returned",
+        raw: "sys_exit",
+        perf_event: "raw_syscalls/sys_exit",
+    },
+];
+/// Adds the time to an event, and is loaded with them.
+pub(crate) const TIMED: Tail = tail(23, "op_timed");
+
 /// Attached where functions cannot be used. There is a program for the raw tracepoint alone, which came with
 /// Linux 6.10.
 pub(crate) const PREPARED: TracepointProgram = TracepointProgram {

@@ -76,6 +76,8 @@ pub struct EbpfCapture<S> {
     life: Life,
     losses: Losses,
     interrupted: InterruptedCalls,
+    /// Whether the programs measure how long calls take.
+    times: bool,
     /// The selection, if the programs do not know all of its predicates.
     rest: Option<Selection>,
     /// When the loss counters and the target's life were checked last.
@@ -106,6 +108,7 @@ impl<S: Source> EbpfCapture<S> {
             life: Life::new(driver, request, command),
             losses: Losses::default(),
             interrupted: InterruptedCalls::new(&request.selection),
+            times: request.selection.times(),
             rest: rest_of(&request.selection),
             checked: Instant::now(),
             captured: 0,
@@ -213,6 +216,16 @@ impl<S: Source> Capture for EbpfCapture<S> {
     }
 
     fn select(&mut self, selection: &Selection) -> Result<(), CaptureError> {
+        if selection.times() && !self.times {
+            return Err(CaptureError::failed(
+                self.driver,
+                "measure how long calls take",
+            )(
+                "the programs in the kernel were loaded without that; restart lanner",
+            ));
+        }
+        // the programs measure or do not, whatever a later selection wants
+        let selection = &selection.clone().with_times(self.times);
         self.source
             .select(&interrupted::watched(selection), &self.limits)
             .map_err(CaptureError::failed(self.driver, "change the selection"))?;

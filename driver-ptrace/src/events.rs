@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
-use driver_api::event::{Abi, Event, EventBuilder, Flags, Header, Kind, Loss, layout};
+use driver_api::event::{
+    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Loss, Part, Status, layout,
+};
 use driver_api::plan::Plan;
 use driver_api::request::Limits;
 use driver_api::stats::Stats;
@@ -148,6 +150,19 @@ impl Events {
         if memory.was_denied() {
             self.note_unreadable(header.tgid);
         }
+    }
+
+    /// Says how long the call of the event took, if that is known.
+    pub(crate) fn say_took(&mut self, took_ns: Option<u64>) {
+        let Some(ns) = took_ns else { return };
+        self.builder.attach(
+            Fact::Took as u8,
+            Part::None,
+            Status::Whole,
+            Encoding::Raw,
+            size_of_val(&ns) as u64,
+            &ns.to_ne_bytes(),
+        );
     }
 
     /// An event lacks its memory, because lanner may not read that of its process.

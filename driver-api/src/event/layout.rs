@@ -254,6 +254,8 @@ pub enum Fact {
     Users = 33,
     /// The same for groups, as lines of `/etc/group`.
     Groups = 34,
+    /// How long the call took, in nanoseconds, a `u64`. Only where the consumer has asked for it, and where it is known.
+    Took = 35,
 }
 
 impl Fact {
@@ -279,6 +281,7 @@ impl Fact {
             Self::Container => "container",
             Self::Users => "users",
             Self::Groups => "groups",
+            Self::Took => "took",
         }
     }
 

@@ -194,6 +194,13 @@ impl<'a> Event<'a> {
             .map(|(file, _)| file)
     }
 
+    /// How long the call took, in nanoseconds (contract, clause 24), if the event has it.
+    pub fn took_ns(&self) -> Option<u64> {
+        self.fact(Fact::Took)
+            .and_then(|a| u64::read_from_prefix(a.bytes).ok())
+            .map(|(took, _)| took)
+    }
+
     /// A copy of the event's bytes, which [`Event::parse`] reads again.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(size_of::<Header>() + self.body.len());

@@ -202,7 +202,8 @@ impl<'a> PlanBuilder<'a> {
             | Fact::Cgroups
             | Fact::Container
             | Fact::Users
-            | Fact::Groups => return Op::default(),
+            | Fact::Groups
+            | Fact::Took => return Op::default(),
         };
         let params = self.call.map_or(&[][..], |call| call.params);
         let descriptor = match fact.of.and_then(|at| params.get(usize::from(at))) {

@@ -41,9 +41,20 @@ pub(super) fn missing(host: &Host) -> Vec<Gap> {
     missing
 }
 
+/// How long calls take.
+pub(super) fn times() -> Gap {
+    Gap::times(
+        "a notification comes when a call is entered, and the kernel does not report when it returns",
+        TRACE,
+    )
+}
+
+/// What helps against nearly all gaps.
+const TRACE: &str = "use trace mode, where ptrace is allowed";
+
 /// What this mode cannot do.
 pub(super) fn gaps(host: &Host) -> Vec<Gap> {
-    let trace = "use trace mode, where ptrace is allowed";
+    let trace = TRACE;
     let mut gaps = vec![
         Gap::new(
             "return values",
@@ -51,6 +62,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
              the result are absent, and rules that ask for them do not match",
             trace,
         ),
+        times(),
         Gap::operations(
             "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
              io_uring_enter are",

@@ -146,6 +146,9 @@ pub(crate) fn open(
     };
     let (held, channel) = hold(driver, host, command, request.selection.calls())?;
     let mut gaps = Vec::new();
+    if request.selection.times() {
+        gaps.push(gaps::times());
+    }
     if !is_readable(&held) {
         gaps.push(gaps::unreadable(
             "reading another process's memory is forbidden here",

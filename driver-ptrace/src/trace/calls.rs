@@ -4,6 +4,7 @@ use driver_api::event::{Abi, Flags, Header, Kind};
 use driver_api::plan::flag;
 use driver_api::predicate::Made;
 use driver_api::table::{Category, Returns};
+use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use super::affinity;
@@ -111,6 +112,7 @@ impl PtraceCapture {
             abi,
             nr,
             args,
+            entered_ns: self.coverage.selection.times().then(monotonic_ns),
             pinning: Pinning::of(call),
             rooms: None,
             exec: None,
@@ -197,6 +199,7 @@ impl PtraceCapture {
 
     /// A call has returned, or is sure to.
     pub(super) fn exit_of(&mut self, tid: pid_t, call: Call, returned: i64, sink: Sink) {
+        let took_ns = call.took_ns();
         let returned = signed(call.abi, returned);
         let is_pending = pending_restart::is_pending(&call, returned);
         let ret = if is_pending {
@@ -244,6 +247,7 @@ impl PtraceCapture {
         let memory = call.memory(tid);
         self.events
             .begin_call(&header, ret, &plan, &memory, call.rooms.as_deref());
+        self.events.say_took(took_ns);
         if ret >= 0 {
             // the path is mostly in what `memory` has read ahead
             self.unpin_for_status(&call, &memory);

@@ -52,6 +52,7 @@ impl PtraceCapture {
         }
         let owner = thread.owner;
         let begun = thread.call.as_mut().and_then(|call| call.exec.take());
+        let took_ns = thread.call.as_ref().and_then(Call::took_ns);
         if !(thread.has_own_filter || self.coverage.stops_every_call()) {
             thread.call = None;
         } else if let Some(call) = &mut thread.call {
@@ -59,6 +60,7 @@ impl PtraceCapture {
             call.exec = Some(Vec::new());
         }
         self.begin_exec_event(tid, &begun.unwrap_or_default());
+        self.events.say_took(took_ns);
         if let Some(dir) = &dir {
             let omits_facts = self.events.limits().omit.facts;
             let (builder, limit) = (&mut self.events.builder, FACT_MAX as usize);

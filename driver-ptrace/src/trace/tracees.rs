@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::event::{Abi, Header};
 use driver_api::table::{Syscall, is_narrow};
+use driver_start::monotonic_ns;
 use libc::pid_t;
 
 use super::pending_restart::PendingRestart;
@@ -71,6 +72,8 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
+    /// When it was entered, in nanoseconds. None: nobody asks how long calls take.
+    pub(super) entered_ns: Option<u64>,
     /// What the program has room for.
     pub(super) rooms: Option<Box<Rooms>>,
     /// Where the thread may run until its exit.
@@ -80,6 +83,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// How long it has taken until now, in nanoseconds, if somebody asks.
+    pub(super) fn took_ns(&self) -> Option<u64> {
+        Some(monotonic_ns().saturating_sub(self.entered_ns?))
+    }
+
     /// The memory that the arguments point to.
     pub(crate) fn memory(&self, tid: pid_t) -> Memory {
         Memory::new(tid, is_narrow(self.abi, self.nr))

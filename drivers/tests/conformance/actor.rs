@@ -23,7 +23,7 @@ fn open_raw(path: &str, flags: i32) -> i64 {
 }
 
 /// personality(2), which only asks: a call that every driver captures, and that has no effect.
-fn quiet_call() {
+pub(crate) fn quiet_call() {
     const ASK: libc::c_ulong = 0xffff_ffff;
     // SAFETY: the call takes a number.
     unsafe { libc::syscall(libc::SYS_personality, ASK) };
@@ -58,6 +58,8 @@ pub(crate) fn play(scene: &str, args: &[String]) -> ExitCode {
         "below" => below(arg(0), arg(1).parse().unwrap_or(0)),
         "rings" => crate::rings::act(arg(0)),
         "interrupted" => interrupted(),
+        "times" => crate::times::act(),
+        "read-twice" => crate::times::read_twice(),
         "predicates" => crate::predicates::act(arg(0)),
         "predicates-wide" => crate::predicates::cut(),
         "predicates-ends" => crate::predicates::end(),

@@ -25,6 +25,7 @@ mod predicates;
 mod rings;
 mod running;
 mod stage;
+mod times;
 
 use std::env;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ fn cases() -> Vec<Case> {
         running::CASES,
         held::CASES,
         predicates::CASES,
+        times::CASES,
         machine,
     ]
     .concat()

@@ -302,6 +302,9 @@ pub struct RecordArgs {
     /// Names of system calls and classes, as for `lanner trace`: these, and what the state needs. Without: everything.
     #[arg(short, long = "events", value_name = "NAME")]
     pub events: Vec<String>,
+    /// Keep how long each call took (`trace -T`, `evt.latency`). Only in lanner's own format.
+    #[arg(long)]
+    pub times: bool,
     /// Whose events.
     #[command(flatten)]
     pub source: SourceArgs,

@@ -75,7 +75,8 @@ pub struct TraceArgs {
         help_heading = "Reports"
     )]
     pub by: Option<String>,
-    /// Count calls and errors, as strace -c does: with a command, the table is written to standard error.
+    /// Count calls and errors, and add up the time spent in calls, as strace -c -w does: with a command, the table is written
+    /// to standard error.
     #[arg(
         short = 'c',
         long = "summary",
@@ -95,7 +96,7 @@ pub struct TraceArgs {
     /// The time since the line before.
     #[arg(short = 'r', long = "relative-timestamps", conflicts_with_all = NO_LINES, help_heading = "As strace")]
     pub relative: bool,
-    /// The time spent in calls. No driver reports when a call began: lanner says so, and goes on without.
+    /// The time spent in each call, from its entry to its return. ptrace's notify mode and kernels before 4.17 do not know it.
     #[arg(short = 'T', long = "syscall-times", help_heading = "As strace")]
     pub durations: bool,
     /// Paths and addresses behind descriptors.
@@ -125,6 +126,7 @@ impl TraceArgs {
             events: self.events.clone(),
             condition: self.condition.clone(),
             form: self.form(),
+            times: self.durations,
             rules_plugin: DEFAULT_RULES_PLUGIN.to_owned(),
             plugin_dirs: self.plugin_dirs.clone(),
         }
@@ -168,6 +170,7 @@ impl TraceArgs {
                 relative: self.relative,
                 behind: self.behind > 0,
                 without_ends: self.quiet > 1,
+                took: self.durations,
             }),
         }
     }

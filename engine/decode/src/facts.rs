@@ -43,6 +43,11 @@ pub(super) fn object(out: &mut String, event: &Event<'_>) {
                     file(members.key(fact.name()), &found);
                 }
             }
+            Fact::Took => {
+                if let Some(ns) = event.took_ns() {
+                    members.number(fact.name(), ns);
+                }
+            }
             Fact::Path
             | Fact::Exe
             | Fact::Cwd

@@ -1,9 +1,11 @@
 //! What a call is about, and what it waits for.
 
-use inspect::testing::Ev;
+use driver_api::event::Fact;
+use inspect::testing::{Ev, deliver, isolated};
 use lanner_plugin::OwnedValue;
 
-use super::tests::{NO, YES, expect, s, with};
+use super::tests::{NO, NONE, YES, expect, s, with};
+use super::{FieldRegistry, Scratch, View};
 
 #[test]
 fn calls_that_wait_are_those_with_a_time() {
@@ -50,4 +52,58 @@ fn reading_and_writing_is_about_what_the_descriptor_is() {
     }
     let write = Ev::call(22, "write", &[4, 1, 9], 4);
     expect(&with(setup, write), &[("evt.io_dir", s("write"))]);
+}
+
+const LATENCIES: [&str; 6] = [
+    "evt.latency",
+    "evt.latency.s",
+    "evt.latency.ns",
+    "evt.latency.human",
+    "evt.latency.quantized",
+    "evt.wait_latency",
+];
+
+/// What the fields of latency say about an event, from a source that has times or has none.
+fn latencies(event: Ev, times: bool) -> Vec<OwnedValue> {
+    let registry = FieldRegistry::new("host");
+    let ids = LATENCIES.map(|name| registry.field(name, None).expect("a field"));
+    assert!(registry.needs_times());
+    let fields = registry.fields().with_times(times);
+    let mut inspector = isolated();
+    let mut values = Vec::new();
+    deliver(&[event], |event| {
+        let seen = inspector.update(event);
+        let scratch = Scratch::default();
+        let view = View::new(&fields, &inspector, event, &seen, &scratch);
+        values = ids.iter().map(|id| view.value(*id).to_owned()).collect();
+    });
+    values
+}
+
+#[test]
+fn a_call_has_the_time_that_it_took_and_an_unknown_time_is_missing() {
+    let u = OwnedValue::U64;
+    let took = |name: &str| {
+        let ns = 2_001_500_000_u64.to_ne_bytes();
+        Ev::call(22, name, &[0], 0).fact(Fact::Took, &ns)
+    };
+    let known = [
+        u(2_001_500_000),
+        u(2),
+        u(1_500_000),
+        s("2.00s"),
+        u(9),
+        u(2_001_500_000),
+    ];
+    assert_eq!(latencies(took("nanosleep"), true), known);
+    let open = latencies(took("openat"), true);
+    assert_eq!((&open[..5], &open[5]), (&known[..5], &NONE));
+    let untimed = || Ev::call(22, "nanosleep", &[0], 0);
+    assert_eq!(latencies(untimed(), true), [const { NONE }; 6]);
+    // as in Falco
+    let zeros = [u(0), u(0), u(0), s("0ns"), u(0), u(0)];
+    assert_eq!(latencies(untimed(), false), zeros);
+    let others = FieldRegistry::new("host");
+    others.field("evt.rawtime", None).expect("a field");
+    assert!(!others.needs_times());
 }

@@ -12,6 +12,7 @@
 //! | `list` | the list |
 //! | `event`, `process`, `descriptor`, `path` | the functions: `evt.*`, `proc.*` and ids, `fd.*`, `fs.path.*` |
 //! | `container` | `container.*` and `k8s.*`, some of which come later than the event |
+//! | `latency` | how long calls took |
 //! | `kernel` | what the kernel did, beside what the program said |
 //! | `target` | the other process that a call acts on |
 //! | `ask` | what /proc is asked for at that moment |
@@ -30,6 +31,7 @@ mod descriptor;
 mod escape;
 mod event;
 mod kernel;
+mod latency;
 mod list;
 mod member;
 mod names;

@@ -49,6 +49,8 @@ pub struct Fields {
     used: Arc<[Used]>,
     pub(super) hostname: Arc<str>,
     pub(super) names: HostNames,
+    /// Events say how long calls took, where it is known.
+    pub(super) times: bool,
 }
 
 impl FieldRegistry {
@@ -91,7 +93,15 @@ impl FieldRegistry {
             used: self.used.borrow().as_slice().into(),
             hostname: self.hostname.clone(),
             names: HostNames::default(),
+            times: false,
         }
+    }
+
+    /// Whether a field was asked for that needs to know how long calls take
+    /// ([`Selection::with_times`](driver_api::selection::Selection::with_times)).
+    #[must_use]
+    pub fn needs_times(&self) -> bool {
+        self.used.borrow().iter().any(|used| used.def.times)
     }
 }
 
@@ -236,6 +246,18 @@ impl Fields {
     #[must_use]
     pub fn with_names(self, names: HostNames) -> Self {
         Self { names, ..self }
+    }
+
+    /// For events that say how long calls took, where it is known, or do not.
+    #[must_use]
+    pub fn with_times(self, times: bool) -> Self {
+        Self { times, ..self }
+    }
+
+    /// Whether events say how long calls took, where it is known.
+    #[must_use]
+    pub fn times(&self) -> bool {
+        self.times
     }
 
     /// Whether the value comes from the container's runtime, and so may arrive later than the event.

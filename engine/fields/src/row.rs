@@ -57,6 +57,8 @@ pub struct FieldDef {
     pub deprecated: bool,
     /// Whether no event has a value.
     pub never: bool,
+    /// Whether the driver has to say how long calls take.
+    pub times: bool,
     /// What it means, in one or two sentences.
     pub description: &'static str,
     pub(super) get: Get,
@@ -81,6 +83,7 @@ impl FieldDef {
             many: Many::One,
             deprecated: false,
             never: false,
+            times: false,
             description,
             get,
             late: None,
@@ -119,6 +122,13 @@ impl FieldDef {
     pub(super) const fn deprecated(self) -> Self {
         Self {
             deprecated: true,
+            ..self
+        }
+    }
+
+    pub(super) const fn times(self) -> Self {
+        Self {
+            times: true,
             ..self
         }
     }

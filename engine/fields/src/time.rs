@@ -46,6 +46,15 @@ pub fn date(out: &mut String, ns: u64) {
     let _ = write!(out, ".{:09}", ns % NS);
 }
 
+/// A span of time for people: nanoseconds, or with two digits after the point in a larger unit, such as `1.23ms`.
+pub fn span(out: &mut String, ns: u64) {
+    let units = [(NS, "s"), (1_000_000, "ms"), (1_000, "us")];
+    let _ = match units.into_iter().find(|(unit, _)| ns >= *unit) {
+        Some((unit, name)) => write!(out, "{}.{:02}{name}", ns / unit, ns % unit * 100 / unit),
+        None => write!(out, "{ns}ns"),
+    };
+}
+
 /// `YYYY-MM-DDTHH:MM:SS.nnnnnnnnn` in UTC, followed by how the zone is to be written.
 pub fn iso8601(out: &mut String, ns: u64, zone: &str) {
     let tm = parts(ns / NS, false);
@@ -63,6 +72,22 @@ pub fn iso8601(out: &mut String, ns: u64, zone: &str) {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_span_has_the_unit_that_keeps_it_short() {
+        for (ns, expected) in [
+            (0, "0ns"),
+            (999, "999ns"),
+            (1_000, "1.00us"),
+            (1_239_999, "1.23ms"),
+            (61_500_000_000, "61.50s"),
+            (u64::MAX, "18446744073.70s"),
+        ] {
+            let mut text = String::new();
+            super::span(&mut text, ns);
+            assert_eq!(text, expected);
+        }
+    }
+
     #[test]
     fn a_time_has_nine_digits_after_the_second() {
         let mut text = String::new();

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
+use driver_api::selection::Selection;
 use look::EventSet;
 use session::{EventRecorder, OpenedSource, RecordError, RecordingFormat, SourceConfig};
 
@@ -21,10 +22,16 @@ pub(crate) fn record(args: &RecordArgs) -> Result<ExitCode, Failure> {
     }
     let calls = EventRecorder::needs(&wanted.calls);
     let format = FileFormat::of(args.format, &args.output);
+    if args.times && format == RecordingFormat::Scap {
+        return Err(Failure::usage(
+            "--times: a capture (.scap) does not keep how long calls took; name a file that does not end in .scap, or \
+             take --format lanner",
+        ));
+    }
     watch(
         &args.source.config(),
         false,
-        &calls.into(),
+        &Selection::from(calls).with_times(args.times),
         Omit::NOTHING,
         |source| create(&args.output, format, source),
         |recorder| finish(recorder, "recorded"),

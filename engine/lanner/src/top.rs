@@ -17,8 +17,7 @@ pub(crate) fn top(args: &TopArgs) -> Result<ExitCode, Failure> {
     let screen = Screen::take().map_err(usage)?;
     let config = args.source.config();
     let control = signals::watch(&config, false, Box::new(CommandSignals))?;
-    let (calls, omit) = plan.selection();
-    let selection = calls.into();
+    let (selection, omit) = plan.selection();
     let open = || config.open(&selection, omit);
     let source = open().map_err(|error| Failure::usage(Chain(&error)))?;
     let ended = plan

@@ -12,10 +12,7 @@ use command_line::TraceArgs;
 
 pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     let plan = Plan::new(&args.request()).map_err(|error| Failure::usage(Chain(&error)))?;
-    let (calls, omit) = plan.selection();
-    if args.durations {
-        say("-T: no driver reports when a call began, so the time in calls is not known");
-    }
+    let (selection, omit) = plan.selection();
     let destination = match &args.output {
         Some(path) => Destination::File(path),
         None if args.says_on_stderr() => Destination::Stderr,
@@ -30,9 +27,12 @@ pub(crate) fn trace(args: &TraceArgs) -> Result<ExitCode, Failure> {
     watch(
         &args.source().config(),
         args.quiet > 0,
-        &calls.into(),
+        &selection,
         omit,
         |source| {
+            if args.durations && !source.times {
+                say("-T: how long calls took is not known here");
+            }
             let to = Box::new(Lines::open(destination)?);
             Ok(plan.consumer(source, to))
         },

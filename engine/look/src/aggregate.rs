@@ -1,13 +1,12 @@
-//! Counts, histograms, statistics, and the summary of calls.
+//! Counts, histograms and statistics.
 
 use std::fmt::Write as _;
 
-use decode::errno;
-use driver_api::event::{Event, Flags, Kind};
-use driver_api::table::{self, SYSCALLS};
+use driver_api::event::Event;
 use fields::View;
 use serde_json::{Value, json};
 
+use super::calls::Calls;
 use super::columns::{Columns, NumberField, SEPARATOR};
 use super::histogram::Histogram;
 use super::tally::{Tallied, Tally};
@@ -72,10 +71,6 @@ impl Statistics {
     }
 }
 
-/// Calls and errors of each call of the table.
-#[derive(Debug)]
-pub(crate) struct Calls(Vec<(u64, u64)>);
-
 /// What is made of the events.
 #[derive(Debug)]
 pub(crate) enum Aggregate {
@@ -85,14 +80,14 @@ pub(crate) enum Aggregate {
     Hist(NumberField, Grouped<Histogram>),
     /// Least, greatest, sum and average of a number.
     Stats(NumberField, Grouped<Statistics>),
-    /// Calls and errors.
+    /// Calls, errors and times.
     Calls(Calls),
 }
 
 impl Aggregate {
     /// The summary of calls.
     pub(crate) fn calls() -> Self {
-        Self::Calls(Calls(vec![(0, 0); SYSCALLS.len()]))
+        Self::Calls(Calls::new())
     }
 
     /// Takes an event into account.
@@ -109,17 +104,7 @@ impl Aggregate {
                     grouped.value(view).add(number);
                 }
             }
-            Self::Calls(Calls(calls)) => {
-                if !matches!(event.kind(), Kind::Syscall | Kind::Exec) {
-                    return;
-                }
-                let header = event.header();
-                let call = table::of_number(event.abi(), header.nr).event_type();
-                let (count, errors) = &mut calls[call.index()];
-                *count += 1;
-                let failed = !event.has(Flags::NO_RESULT) && errno::of(header.ret).is_some();
-                *errors += u64::from(failed);
-            }
+            Self::Calls(calls) => calls.add(event),
         }
     }
 
@@ -129,7 +114,7 @@ impl Aggregate {
             Self::Count(grouped) => grouped.rows.is_empty(),
             Self::Hist(_, grouped) => grouped.rows.is_empty(),
             Self::Stats(_, grouped) => grouped.rows.is_empty(),
-            Self::Calls(Calls(calls)) => calls.iter().all(|(count, _)| *count == 0),
+            Self::Calls(calls) => calls.is_empty(),
         }
     }
 
@@ -139,7 +124,7 @@ impl Aggregate {
             Self::Count(grouped) => grouped.rows.clear(),
             Self::Hist(_, grouped) => grouped.rows.clear(),
             Self::Stats(_, grouped) => grouped.rows.clear(),
-            Self::Calls(Calls(calls)) => calls.fill((0, 0)),
+            Self::Calls(calls) => calls.clear(),
         }
     }
 
@@ -236,18 +221,7 @@ impl Aggregate {
                     })
                 },
             ),
-            Self::Calls(calls) => {
-                let rows = calls.rows();
-                let (shown, others) = rows.split_at(rows.len().min(top));
-                let shown: Vec<Value> = (shown.iter())
-                    .map(|(name, count, errors)| {
-                        json!({"syscall": name, "calls": count, "errors": errors})
-                    })
-                    .collect();
-                let (count, _) = sums(others);
-                let others = json!({"keys": others.len(), "count": count});
-                json!({"type": "calls", "rows": shown, "others": others})
-            }
+            Self::Calls(calls) => calls.json(top),
         }
     }
 }
@@ -350,51 +324,4 @@ fn json_of<V: Tallied>(
         "rows": shown,
         "others": {"keys": rows.len().saturating_sub(top), "count": rest, "without_room": without_room},
     })
-}
-
-impl Calls {
-    /// Name, calls and errors, the busiest call first.
-    fn rows(&self) -> Vec<(&'static str, u64, u64)> {
-        let mut rows: Vec<(&str, u64, u64)> = (SYSCALLS.iter().zip(&self.0))
-            .filter(|(_, (count, _))| *count > 0)
-            .map(|(call, (count, errors))| (call.name, *count, *errors))
-            .collect();
-        rows.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        rows
-    }
-
-    /// As `strace -c` writes it, with the share of calls in place of times. A line counts what is not among the first `top`.
-    fn text(&self, out: &mut String, top: usize) {
-        const LINE: &str = "------- --------- --------- ----------------\n";
-        let rows = self.rows();
-        let (total, failed) = sums(&rows);
-        out.push_str("% calls     calls    errors syscall\n");
-        out.push_str(LINE);
-        let (shown, others) = rows.split_at(rows.len().min(top));
-        for (name, count, errors) in shown {
-            call_line(out, total, (name, *count, *errors));
-        }
-        if !others.is_empty() {
-            let (count, errors) = sums(others);
-            let name = format!("({} more)", others.len());
-            call_line(out, total, (&name, count, errors));
-        }
-        out.push_str(LINE);
-        call_line(out, total, ("total", total, failed));
-    }
-}
-
-/// Name, calls and errors of a call, with its share of all.
-fn call_line(out: &mut String, total: u64, (name, count, errors): (&str, u64, u64)) {
-    #[expect(clippy::cast_precision_loss, reason = "a share in percent")]
-    let share = count as f64 * 100.0 / total.max(1) as f64;
-    let errors = Some(errors).filter(|errors| *errors > 0);
-    let errors = errors.map_or_else(String::new, |errors| errors.to_string());
-    let _ = writeln!(out, "{share:>7.2} {count:>9} {errors:>9} {name}");
-}
-
-/// Calls and errors of all rows.
-fn sums(rows: &[(&str, u64, u64)]) -> (u64, u64) {
-    let add = |(calls, errors): (u64, u64), row: &(&str, u64, u64)| (calls + row.1, errors + row.2);
-    rows.iter().fold((0, 0), add)
 }

@@ -14,11 +14,13 @@
 //! | `line` | events as lines: times, and what is behind descriptors |
 //! | `columns` | the fields that events are grouped by, and numbers |
 //! | `tally` | values by key, with a bound on the number of keys |
-//! | `aggregate` | counts, histograms, statistics, and the summary of calls |
+//! | `aggregate` | counts, histograms, statistics |
+//! | `calls` | the summary of calls |
 //! | `histogram` | powers of two, drawn as bpftrace draws them |
 //! | `error` | what can be wrong with the request |
 
 mod aggregate;
+mod calls;
 mod class;
 #[cfg(test)]
 mod class_tests;

@@ -18,6 +18,8 @@ pub struct LineOptions {
     pub behind: bool,
     /// No lines about ends of threads.
     pub without_ends: bool,
+    /// How long calls took, behind their results.
+    pub took: bool,
 }
 
 /// How the time of an event is written.
@@ -108,6 +110,16 @@ impl Lines {
         let descriptor = self.messages.then(|| inspector.descriptor(seen)).flatten();
         let netlink = descriptor.and_then(|of| of.netlink);
         decode::text::line_with(out, event, &mut Around { behind, netlink });
+        if self.options.took
+            && let Some(took) = event.took_ns()
+        {
+            let _ = write!(
+                out,
+                " <{}.{:06}>",
+                took / 1_000_000_000,
+                took / 1000 % 1_000_000
+            );
+        }
         out.push('\n');
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use driver_api::request::{Omit, SyscallSet};
+use driver_api::selection::Selection;
 use driver_api::table;
 use fields::template::Template;
 use fields::{FieldRegistry, HostNames};
@@ -25,6 +26,8 @@ pub struct Request {
     pub condition: Option<String>,
     /// What is shown of the events.
     pub form: Form,
+    /// How long calls took is asked for, whatever is shown.
+    pub times: bool,
     /// The rule plugin, which compiles the condition.
     pub rules_plugin: String,
     /// Where plugins are. Empty: the usual folders.
@@ -75,7 +78,7 @@ pub enum Aggregation {
         /// Groups events.
         by: Option<String>,
     },
-    /// Calls and errors.
+    /// Calls, errors, and how long calls took.
     Calls,
 }
 
@@ -101,6 +104,8 @@ pub struct Plan {
     pub(crate) show: Show,
     pub(crate) registry: FieldRegistry,
     pub(crate) names: HostNames,
+    /// Events have to say how long their calls took.
+    times: bool,
 }
 
 impl Plan {
@@ -152,7 +157,13 @@ impl Plan {
                 Some(condition)
             }
         };
+        let shows_times = match &show {
+            Show::Lines(options) => options.took,
+            Show::Aggregate { aggregate, .. } => matches!(**aggregate, Aggregate::Calls(_)),
+            Show::Json | Show::Template(_) => false,
+        };
         Ok(Self {
+            times: request.times || shows_times || registry.needs_times(),
             events,
             condition,
             show,
@@ -171,10 +182,14 @@ impl Plan {
             }
     }
 
-    /// The calls to capture, and what the driver may leave out. Nothing is captured that neither the request nor the state
-    /// needs.
+    /// What to capture, and what the driver may leave out. Nothing is captured that neither the request nor the state needs.
     #[must_use]
-    pub fn selection(&self) -> (SyscallSet, Omit) {
+    pub fn selection(&self) -> (Selection, Omit) {
+        let (calls, omit) = self.calls();
+        (Selection::from(calls).with_times(self.times), omit)
+    }
+
+    fn calls(&self) -> (SyscallSet, Omit) {
         let behind = matches!(&self.show, Show::Lines(options) if options.behind);
         if self.has_fields() || behind {
             return session::with_state(&self.events.calls);

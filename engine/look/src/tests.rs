@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
 
+use driver_api::event::{Fact, Flags};
 use driver_api::table;
 use inspect::testing::{Ev, deliver, isolated};
 use session::Consumer;
@@ -15,6 +16,7 @@ fn request(form: Form) -> Request {
         events: Vec::new(),
         condition: None,
         form,
+        times: false,
         rules_plugin: "rules-falco".to_owned(),
         plugin_dirs: Vec::new(),
     }
@@ -299,8 +301,9 @@ fn nothing_is_captured_that_neither_the_request_nor_the_state_needs() {
     let mut plain = request(lines_plain());
     plain.events = vec!["getpid".to_owned()];
     let names = |request: &Request| {
-        let (calls, _) = Plan::new(request).unwrap().selection();
-        calls.iter().map(|call| call.name).collect::<Vec<_>>()
+        let (selection, _) = Plan::new(request).unwrap().selection();
+        let calls = selection.calls().iter();
+        calls.map(|call| call.name).collect::<Vec<_>>()
     };
     assert_eq!(names(&plain), ["getpid", "prctl"]);
     let mut counted = plain.clone();
@@ -328,4 +331,77 @@ fn a_reader_that_has_gone_ends_the_trace() {
     });
     assert_eq!(trace.idle(), driver_api::driver::Flow::Stop);
     assert!(matches!(trace.end(), Err(TraceError::Write(_))));
+}
+
+/// A call that took this number of nanoseconds.
+fn took(call: Ev, ns: u64) -> Ev {
+    call.fact(Fact::Took, &ns.to_ne_bytes())
+}
+
+#[test]
+fn lines_end_with_the_time_in_the_call_if_it_is_known() {
+    let options = LineOptions {
+        took: true,
+        ..LineOptions::default()
+    };
+    let asked = request(lines(options));
+    let (selection, _) = Plan::new(&asked).unwrap().selection();
+    assert!(selection.times());
+    let (plain, _) = Plan::new(&request(lines_plain())).unwrap().selection();
+    assert!(!plain.times());
+    let events = [took(read(3, 1), 2_000_123_999), read(3, 2)];
+    let text = written(&asked, &events);
+    let ends: Vec<&str> = text
+        .lines()
+        .map(|line| line.rsplit(") ").next().unwrap())
+        .collect();
+    assert_eq!(ends, ["= 1 <2.000123>", "= 2"]);
+}
+
+#[test]
+fn fields_of_latency_make_the_driver_measure_it() {
+    let measures = |form| Plan::new(&request(form)).unwrap().selection().0.times();
+    let stats = |field: &str| Aggregation::Stats {
+        field: field.to_owned(),
+        by: None,
+    };
+    assert!(measures(reports(stats("evt.latency"), 1)));
+    assert!(!measures(reports(stats("evt.buflen"), 1)));
+    assert!(measures(Form::Template(
+        "%evt.type %evt.latency.human".to_owned()
+    )));
+    assert!(!measures(Form::Template("%evt.type".to_owned())));
+    assert!(!measures(Form::Json));
+    let mut asked = request(Form::Json);
+    asked.times = true;
+    assert!(Plan::new(&asked).unwrap().selection().0.times());
+}
+
+#[test]
+fn the_summary_has_times_where_they_are_known() {
+    let end = {
+        let mut end = Ev::call(7, "exit_group", &[0], 0);
+        end.header.flags = Flags::NORETURN;
+        end
+    };
+    let events = [
+        took(open("/a", 3), 1_500_000),
+        took(open("/b", -2), 1_500_000),
+        took(read(3, 1), 9_000_000),
+        end,
+    ];
+    let summary = request(reports(Aggregation::Calls, 20));
+    assert!(Plan::new(&summary).unwrap().selection().0.times());
+    assert_eq!(
+        written(&summary, &events),
+        "\
+% time     seconds  usecs/call     calls    errors syscall
+------ ----------- ----------- --------- --------- ----------------
+ 75.00    0.009000        9000         1           read
+ 25.00    0.003000        1500         2         1 openat
+                                       1           exit_group
+------ ----------- ----------- --------- --------- ----------------
+100.00    0.012000        4000         4         1 total
+"
+    );
 }

@@ -83,7 +83,9 @@ impl Plan {
             ..source.inspect_options()
         });
         source.scan(&mut inspector);
-        self.with_state(inspector, source.is_live(), sink)
+        let mut trace = self.with_state(inspector, source.is_live(), sink);
+        trace.fields = trace.fields.with_times(source.times);
+        trace
     }
 
     /// A consumer with this state.

@@ -38,6 +38,9 @@ const VERSION: u8 = 1;
 /// In [`Head::has`]: the file says what runtimes answered about containers, also that they know nothing of one.
 const CONTAINERS: u32 = 1;
 
+/// In [`Head::has`]: events say how long their calls took, where it was known.
+const TIMES: u32 = 2;
+
 /// What is in the place of an event's length at the end of a recording.
 const END: u32 = 0;
 

@@ -16,7 +16,7 @@ use driver_api::stats::Stats;
 use lanner_plugin::files::{self, FileError};
 use zerocopy::FromBytes;
 
-use super::{CONTAINERS, END, Head, MAGIC, VERSION};
+use super::{CONTAINERS, END, Head, MAGIC, TIMES, VERSION};
 use inspect::containers::RecordedAnswers;
 use inspect::{Clock, ContainerSource};
 
@@ -72,6 +72,7 @@ pub struct Replay {
     clock: Clock,
     player: Player,
     reader: Reader,
+    has_times: bool,
 }
 
 /// The file of a recording.
@@ -130,6 +131,7 @@ impl Replay {
         Ok(Self {
             clock: Clock::fixed(head.clock_offset),
             player: Player::new(selection),
+            has_times: head.has & TIMES != 0,
             reader: Reader {
                 path: name,
                 file,
@@ -145,6 +147,12 @@ impl Replay {
     #[must_use]
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// Whether events say how long their calls took, where it was known.
+    #[must_use]
+    pub fn has_times(&self) -> bool {
+        self.has_times
     }
 
     /// What the recording says about containers. `None`: it says nothing.

@@ -303,3 +303,29 @@ fn a_recording_from_before_containers_had_names_has_their_ids() {
     assert_eq!(&*container.id, ID);
     assert!(container.is_answered() && container.metadata().is_none());
 }
+
+#[test]
+fn a_recording_says_whether_events_have_the_times_of_their_calls() {
+    let event = Ev::call(7, "close", &[3], 0).fact(Fact::Took, &77_u64.to_ne_bytes());
+    let bytes = event.bytes();
+    for times in [false, true] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap(), Clock::fixed(7)).unwrap();
+        if times {
+            writer = writer.with_times();
+        }
+        writer.event(&Event::parse(&bytes).unwrap()).unwrap();
+        writer.finish().unwrap();
+        let mut replay = Replay::open(file.path(), SyscallSet::all()).unwrap();
+        assert_eq!(replay.has_times(), times);
+        assert!(replay.containers().is_some());
+        let mut took = None;
+        replay
+            .poll(Duration::ZERO, &mut |event| {
+                took = event.took_ns();
+                Flow::Continue
+            })
+            .unwrap();
+        assert_eq!(took, Some(77));
+    }
+}

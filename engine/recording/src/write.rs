@@ -2,12 +2,13 @@
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
+use std::mem::offset_of;
 use std::os::unix::fs::PermissionsExt;
 
 use driver_api::event::{Event, Flags};
 use zerocopy::IntoBytes;
 
-use super::{END, Head};
+use super::{CONTAINERS, END, Head, TIMES};
 use inspect::Clock;
 
 /// Bytes that are buffered before they are written.
@@ -52,6 +53,16 @@ impl<W: Write> Writer<W> {
             events: 0,
             written: 0,
         }
+    }
+
+    /// Says that events have the times that their calls took. Before the first event.
+    #[must_use]
+    pub fn with_times(mut self) -> Self {
+        const HAS: usize = offset_of!(Head, has);
+        if let Some(has) = self.buffer.get_mut(HAS..HAS + size_of::<u32>()) {
+            has.copy_from_slice(&(CONTAINERS | TIMES).to_ne_bytes());
+        }
+        self
     }
 
     /// Appends an event.

@@ -301,6 +301,9 @@ impl Consumer for EventPath {
             self.handover.answer(Err(ReloadError::Selection(error)));
             return;
         }
+        // a driver that cannot add times has refused the selection
+        let adds_times = self.live && next.selection.times() && !self.now.selection.times();
+        next.has_times(adds_times || self.now.fields.times());
         match &mut self.flight {
             _ if next.captures == self.now.captures => {}
             Some(flight) if next.captures.goes_on_from(&self.now.captures) => {

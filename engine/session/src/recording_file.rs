@@ -88,7 +88,8 @@ enum Format {
 }
 
 impl RecordingFile {
-    /// Writes a state, and then events, into an empty file.
+    /// Writes a state, and then events, into an empty file. `times`: events say how long their calls took; a capture of
+    /// Falco's does not keep that.
     ///
     /// # Errors
     ///
@@ -98,6 +99,7 @@ impl RecordingFile {
         format: RecordingFormat,
         state: Inspector,
         machine: Machine,
+        times: bool,
     ) -> io::Result<Self> {
         let file = to.file();
         if file.metadata()?.is_file() {
@@ -111,6 +113,9 @@ impl RecordingFile {
             }
             RecordingFormat::Lanner => {
                 let mut writer = Writer::to(to, state.clock());
+                if times {
+                    writer = writer.with_times();
+                }
                 let (mut failed, mut last_ns) = (None, 0);
                 let mut write = |event: &Event<'_>| {
                     if let Err(error) = writer.event(event) {
@@ -152,7 +157,7 @@ impl RecordingFile {
         };
         let mut inspector = Inspector::new(&options);
         source.scan(&mut inspector);
-        let mut file = Self::new(to, format, inspector, machine)?;
+        let mut file = Self::new(to, format, inspector, machine, source.times)?;
         // For .scap, the state that follows the events reads cgroups itself. A replay has events about them.
         if format == RecordingFormat::Lanner && source.is_live() {
             file.read_cgroups();

@@ -80,6 +80,13 @@ pub(super) struct RuleSet {
     pub(super) has_rules: Vec<(String, bool)>,
 }
 
+impl RuleSet {
+    /// Notes whether events say how long their calls took.
+    pub(super) fn has_times(&mut self, times: bool) {
+        self.fields = std::mem::take(&mut self.fields).with_times(times);
+    }
+}
+
 /// The files that rules are loaded from.
 struct RuleSources {
     files: Vec<RuleFile>,
@@ -229,6 +236,7 @@ impl RuleLoader {
         );
         let captures = flight::Plan::new(&config.capture, templates.len(), &rules.captures()?);
         let (selection, judged, omit) = captured(config, &captures, selection, omit);
+        let selection = selection.with_times(registry.needs_times());
         let limits = &config.alert_limits;
         check_names_of_limits(limits, &all)?;
         warn_about_append_output(&config.append_output, &all);

@@ -224,7 +224,8 @@ impl OpenedSession {
         let drops = loaded.config.syscall_event_drops.clone();
         let reloader = Reloader::new(loader, &loaded, rules, omits, shared.clone());
         let monitor = monitor::start(drops, reloader.format(), heartbeat, shared.clone())?;
-        let (initial, handover, reloader) = reloader.start()?;
+        let (mut initial, handover, reloader) = reloader.start()?;
+        initial.has_times(source.times);
         service::ready("watching");
         let reload = (handover, reloader);
         let live = source.is_live();

@@ -88,6 +88,8 @@ pub struct OpenedSource {
     pub driver: DriverFacts,
     /// What the driver cannot do here.
     pub gaps: Vec<Gap>,
+    /// Whether events say how long their calls took, where it is known.
+    pub times: bool,
     /// Whether every process of this host is captured.
     pub whole_host: bool,
     /// Which processes that were alive when the capture began the state has to look for.
@@ -278,6 +280,7 @@ impl SourceConfig {
                 reason,
                 gaps: opened.gaps.iter().map(gap).collect(),
             },
+            times: selection.times() && opened.gaps.iter().all(|gap| gap.what != Gap::TIMES),
             capture: opened.capture,
             gaps: opened.gaps,
             whole_host: matches!(request.target, Target::Host),
@@ -303,6 +306,7 @@ impl EventSource for SourceConfig {
 }
 
 fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, SourceError> {
+    let mut times = false;
     let (capture, recorded): (Box<dyn Capture>, _) = if scap::is_capture(path) {
         let capture = ScapReplay::open(path, selection.clone())?;
         let recorded = RecordedHost {
@@ -313,6 +317,7 @@ fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, So
         (Box::new(capture), recorded)
     } else {
         let capture = Replay::open(path, selection.clone())?;
+        times = capture.has_times();
         let recorded = RecordedHost {
             clock: capture.clock(),
             names: None,
@@ -327,6 +332,7 @@ fn open_recording(path: &Path, selection: &Selection) -> Result<OpenedSource, So
             gaps: Vec::new(),
         },
         gaps: Vec::new(),
+        times,
         whole_host: false,
         scan: Scan::Host,
         recorded: Some(recorded),

@@ -2,6 +2,32 @@
 
 use look::Tallied;
 
+/// How long calls took, of those where it is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Times {
+    calls: u64,
+    total_ns: u64,
+    longest_ns: u64,
+}
+
+impl Times {
+    pub(crate) fn add(&mut self, ns: u64) {
+        self.calls += 1;
+        self.total_ns = self.total_ns.saturating_add(ns);
+        self.longest_ns = self.longest_ns.max(ns);
+    }
+
+    /// The mean time, in nanoseconds.
+    pub(crate) fn mean_ns(&self) -> Option<u64> {
+        self.total_ns.checked_div(self.calls)
+    }
+
+    /// The time of the call that took longest, in nanoseconds.
+    pub(crate) fn longest_ns(&self) -> Option<u64> {
+        (self.calls > 0).then_some(self.longest_ns)
+    }
+}
+
 /// Events, errors, and events in a second.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Count {

@@ -48,7 +48,7 @@ impl Compiler {
         Ok(Filter {
             text: text.to_owned(),
             condition,
-            fields: registry.fields().with_names(names),
+            fields: registry.fields().with_names(names).with_times(true),
         })
     }
 }

@@ -10,7 +10,7 @@
 //! | `model` | what is counted |
 //! | `count`, `processes`, `alerts`, `history` | its parts |
 //! | `filter` | conditions that the user types |
-//! | `pane` | the panes: columns, and rows in order |
+//! | `pane`, `columns` | the panes: rows in order, and columns |
 //! | `app`, `prompt` | what keys do |
 //! | `draw` | what is drawn |
 //! | `screen`, `keys` | the terminal: [`Screen`], and keys from it |
@@ -20,6 +20,7 @@
 
 mod alerts;
 mod app;
+mod columns;
 mod cost;
 mod count;
 mod draw;

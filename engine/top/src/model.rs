@@ -9,7 +9,7 @@ use inspect::ProcessKey;
 use look::Tally;
 
 use crate::alerts::Alerts;
-use crate::count::{ContainerCount, Count, Passed, Traffic};
+use crate::count::{ContainerCount, Count, Passed, Times, Traffic};
 use crate::history::History;
 use crate::processes::Processes;
 use crate::text::{cut, safe};
@@ -102,6 +102,8 @@ pub(crate) struct Model {
     pub(crate) total: Count,
     pub(crate) processes: Processes,
     pub(crate) calls: Vec<Count>,
+    /// How long the calls took.
+    pub(crate) times: Vec<Times>,
     pub(crate) files: Tally<Traffic>,
     pub(crate) connections: Tally<Traffic>,
     pub(crate) containers: Tally<ContainerCount>,
@@ -127,6 +129,7 @@ impl Model {
             total: Count::default(),
             processes: Processes::default(),
             calls: vec![Count::default(); SYSCALLS.len()],
+            times: vec![Times::default(); SYSCALLS.len()],
             files: Tally::bounded(KEYS, KEY_BYTES),
             connections: Tally::bounded(KEYS, KEY_BYTES),
             containers: Tally::bounded(CONTAINERS, CONTAINER_BYTES),
@@ -148,6 +151,7 @@ impl Model {
         self.total = Count::default();
         self.processes.clear();
         self.calls.fill(Count::default());
+        self.times.fill(Times::default());
         self.files.clear();
         self.connections.clear();
         self.containers.clear();

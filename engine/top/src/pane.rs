@@ -1,4 +1,4 @@
-//! The panes and their columns, and the rows of each pane from the model.
+//! The panes, and the rows of each pane from the model.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -9,10 +9,11 @@ use driver_api::table::SYSCALLS;
 use inspect::ProcessKey;
 use plugin_host::Priority;
 
+use crate::columns::{ALERTS, CALLS, CONNECTIONS, CONTAINERS, Column, FILES, LOSSES, PROCESSES};
 use crate::count::{Count, Traffic};
 use crate::model::Model;
 use crate::processes::ProcessRow;
-use crate::text::{bytes, number, rate};
+use crate::text::{bytes, number, rate, span};
 
 /// What the screen shows in its middle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,97 +77,6 @@ impl Pane {
     }
 }
 
-/// A column of a table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Column {
-    pub(crate) title: &'static str,
-    /// Cells. 0: what is left.
-    pub(crate) width: u16,
-    /// The narrowest screen that has it.
-    pub(crate) from: u16,
-    /// Numbers are at the right, and greater ones come first.
-    pub(crate) is_number: bool,
-    /// The end of a text says more than its beginning.
-    pub(crate) is_path: bool,
-}
-
-const fn numbers(title: &'static str, width: u16, from: u16) -> Column {
-    Column {
-        title,
-        width,
-        from,
-        is_number: true,
-        is_path: false,
-    }
-}
-
-const fn words(title: &'static str, width: u16, from: u16) -> Column {
-    Column {
-        title,
-        width,
-        from,
-        is_number: false,
-        is_path: false,
-    }
-}
-
-const PROCESSES: &[Column] = &[
-    numbers("PID", 8, 0),
-    words("USER", 10, 100),
-    numbers("EV/S", 8, 0),
-    numbers("EVENTS", 10, 60),
-    numbers("ERRORS", 9, 70),
-    numbers("ALERTS", 7, 80),
-    words("CONTAINER", 16, 120),
-    words("COMMAND", 0, 0),
-];
-const ALERTS: &[Column] = &[
-    words("PRIORITY", 13, 60),
-    numbers("COUNT", 9, 0),
-    numbers("PER S", 7, 60),
-    words("LAST", 9, 70),
-    words("RULE", 0, 0),
-];
-const CALLS: &[Column] = &[
-    numbers("CALLS/S", 9, 0),
-    numbers("CALLS", 11, 0),
-    numbers("ERRORS", 10, 50),
-    words("CALL", 0, 0),
-];
-const FILES: &[Column] = &[
-    numbers("EV/S", 8, 0),
-    numbers("EVENTS", 10, 60),
-    numbers("ERRORS", 9, 80),
-    numbers("READ", 7, 50),
-    numbers("WRITTEN", 8, 50),
-    Column {
-        is_path: true,
-        ..words("FILE", 0, 0)
-    },
-];
-const CONNECTIONS: &[Column] = &[
-    numbers("EV/S", 8, 0),
-    numbers("EVENTS", 10, 60),
-    numbers("ERRORS", 9, 80),
-    numbers("READ", 7, 70),
-    numbers("WRITTEN", 8, 70),
-    words("CONNECTION", 0, 0),
-];
-const CONTAINERS: &[Column] = &[
-    words("ID", 13, 0),
-    words("RUNTIME", 11, 90),
-    numbers("EV/S", 8, 0),
-    numbers("EVENTS", 10, 60),
-    numbers("ALERTS", 7, 50),
-    words("IMAGE", 30, 100),
-    words("NAME", 0, 0),
-];
-const LOSSES: &[Column] = &[
-    numbers("LOST", 11, 0),
-    numbers("PER S", 9, 0),
-    words("CAUSE", 0, 0),
-];
-
 /// What a cell shows.
 #[derive(Debug, Clone)]
 pub(crate) enum Cell<'a> {
@@ -175,6 +85,8 @@ pub(crate) enum Cell<'a> {
     Number(u64),
     Rate(f64),
     Bytes(u64),
+    /// Nanoseconds.
+    Time(u64),
     Priority(Priority),
     Text(Cow<'a, str>),
     /// It is not known.
@@ -188,6 +100,7 @@ impl Cell<'_> {
             Self::Number(value) => number(*value).into(),
             Self::Rate(value) => rate(*value).into(),
             Self::Bytes(value) => bytes(*value).into(),
+            Self::Time(ns) => span(*ns).into(),
             Self::Priority(priority) => priority.name().into(),
             Self::Text(text) => Cow::Borrowed(text),
             Self::Missing => "-".into(),
@@ -199,7 +112,7 @@ impl Cell<'_> {
         match self {
             // small ids come first
             Self::Id(id) => -f64::from(*id),
-            Self::Number(value) | Self::Bytes(value) => *value as f64,
+            Self::Number(value) | Self::Bytes(value) | Self::Time(value) => *value as f64,
             Self::Rate(value) => *value,
             // a smaller number is a higher priority
             Self::Priority(priority) => -f64::from(*priority as u8),
@@ -508,15 +421,19 @@ pub(crate) fn tone_of(priority: Priority) -> Tone {
 }
 
 fn calls(model: &Model) -> Vec<Row<'_>> {
-    let calls = SYSCALLS.iter().zip(&model.calls).enumerate();
+    let time = |ns: Option<u64>| ns.map_or(Cell::Missing, Cell::Time);
+    let counted = model.calls.iter().zip(&model.times);
+    let calls = SYSCALLS.iter().zip(counted).enumerate();
     calls
-        .filter(|(_, (_, count))| count.events > 0)
-        .map(|(at, (call, count))| Row {
+        .filter(|(_, (_, (count, _)))| count.events > 0)
+        .map(|(at, (call, (count, times)))| Row {
             key: RowKey::Place(at),
             cells: vec![
                 Cell::Rate(count.rate),
                 Cell::Number(count.events),
                 errors(count),
+                time(times.mean_ns()),
+                time(times.longest_ns()),
                 Cell::Text(call.name.into()),
             ],
             tone: Tone::Plain,

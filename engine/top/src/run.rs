@@ -10,6 +10,7 @@ use delivery::alert::AlertFormat;
 use driver_api::driver::CaptureError;
 use driver_api::error::Chain;
 use driver_api::request::{Omit, SyscallSet};
+use driver_api::selection::Selection;
 use driver_api::stats::Stats;
 use fields::{FieldRegistry, HostNames, host_names};
 use inspect::{Inspector, Options};
@@ -71,7 +72,7 @@ pub struct Request {
 pub struct Plan {
     watcher: Watcher,
     compiler: Compiler,
-    selection: SyscallSet,
+    selection: Selection,
     omit: Omit,
 }
 
@@ -126,7 +127,8 @@ impl Plan {
             }
         };
         let asked = Asked::new(&registry)?;
-        let fields = registry.fields().with_names(HostNames::watch(names));
+        let names = HostNames::watch(names);
+        let fields = registry.fields().with_names(names).with_times(true);
         let mut model = Model::new(alerts);
         let compiler = Compiler::new(plugin, &hostname);
         let filter = match &request.condition {
@@ -134,7 +136,9 @@ impl Plan {
             None => None,
         };
         model.filter = request.condition.clone().unwrap_or_default();
-        let (selection, omit) = session::with_state(&events.calls);
+        let (calls, omit) = session::with_state(&events.calls);
+        // the pane of calls shows how long they take
+        let selection = Selection::from(calls).with_times(true);
         // it is replaced when the source is open
         let inspector = Inspector::new(&Options::default());
         let shared = Shared::new(model);
@@ -153,10 +157,10 @@ impl Plan {
         self.watcher
     }
 
-    /// The calls to capture, and what the driver may leave out.
+    /// What to capture, and what the driver may leave out.
     #[must_use]
-    pub fn selection(&self) -> (SyscallSet, Omit) {
-        (self.selection, self.omit)
+    pub fn selection(&self) -> (Selection, Omit) {
+        (self.selection.clone(), self.omit)
     }
 
     /// Shows a source until the user leaves, `control` asks for the end, or the time of the source is over. `reopen` opens

@@ -62,7 +62,7 @@ fn scene() -> Vec<Ev> {
         open(11, "/etc/none", -2),
         Ev::call(11, "socket", &[2, 1, 0], 4),
         Ev::call(11, "connect", &[4, 1, 16], 0).tuple(([127, 0, 0, 1], 4000), ([1, 2, 3, 4], 80)),
-        Ev::call(11, "getpid", &[], 11),
+        Ev::call(11, "getpid", &[], 11).fact(Fact::Took, &1500_u64.to_ne_bytes()),
     ]
 }
 
@@ -114,8 +114,14 @@ fn events_are_counted_by_process_call_file_and_connection() {
     );
     assert_eq!(words(&processes, "sh -c cat")[2..4], ["2.0", "2"]);
     let calls = shown('3');
-    assert_eq!(words(&calls, " openat"), ["2.0", "2", "1", "openat"]);
-    assert_eq!(words(&calls, " getpid"), ["1.0", "1", "0", "getpid"]);
+    assert_eq!(
+        words(&calls, " openat"),
+        ["2.0", "2", "1", "-", "-", "openat"]
+    );
+    assert_eq!(
+        words(&calls, " getpid"),
+        ["1.0", "1", "0", "1.50us", "1.50us", "getpid"]
+    );
     let files = shown('4');
     assert_eq!(
         words(&files, "/etc/hosts"),
@@ -136,7 +142,10 @@ fn results_that_a_driver_does_not_report_are_not_shown_as_errors() {
     let mut app = app();
     app.at = 2;
     let shown = screen(&mut app, &watcher.shared.model(), 80, 24);
-    assert_eq!(words(&shown, " getpid"), ["1.0", "1", "-", "getpid"]);
+    assert_eq!(
+        words(&shown, " getpid"),
+        ["1.0", "1", "-", "-", "-", "getpid"]
+    );
 }
 
 #[test]

@@ -61,7 +61,15 @@ pub(crate) fn short(number: u64) -> String {
     scaled(number, 1000, &["", "k", "M", "G", "T", "P", "E"])
 }
 
+/// A time for people, from nanoseconds.
+pub(crate) fn span(ns: u64) -> String {
+    let mut out = String::new();
+    fields::time::span(&mut out, ns);
+    out
+}
+
 /// A size in at most six characters: `999`, `12.3K`, `4.5M`, in powers of 1024.
+
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number, 1024, &["", "K", "M", "G", "T", "P", "E"])
 }

@@ -325,6 +325,9 @@ impl Watcher {
         if is_call {
             let call = table::of_number(event.abi(), event.header().nr).event_type();
             model.calls[call.index()].add(outcome);
+            if let Some(ns) = event.took_ns() {
+                model.times[call.index()].add(ns);
+            }
         }
         let Some(key) = seen.process else { return };
         match model.processes.row(key, &self.inspector) {

@@ -9,8 +9,10 @@ use crate::source::{Problem, code};
 use crate::text_matcher::Pattern;
 
 /// Fields that Falco has deprecated: there are no entry events, and what needs them says the same of every event.
-const DEPRECATED: &[&str] = &[
-    "evt.dir",
+const DEPRECATED: &[&str] = &["evt.dir"];
+
+/// Fields that Falco has deprecated for the same reason, and whose values lanner has.
+const MEASURED: &[&str] = &[
     "evt.latency",
     "evt.latency.s",
     "evt.latency.ns",
@@ -63,6 +65,10 @@ pub(crate) fn of_field(
         let message =
             format!("`{field}` is deprecated: events are those of calls that have returned");
         return Some(Problem::warning(code::DEPRECATED, place, message).help("leave it out"));
+    }
+    if MEASURED.contains(&field) {
+        let message = format!("Falco has deprecated `{field}`, and has 0 in its place");
+        return Some(Problem::note(code::DEPRECATED, place, message));
     }
     if known.is_some_and(|known| known.never) {
         let message = format!("no event has `{full}`");

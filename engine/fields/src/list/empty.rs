@@ -17,18 +17,8 @@ fn zero<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
     Value::U64(0)
 }
 
-fn no_time<'a>(_: &View<'a>, _: &Arg) -> Value<'a> {
-    Value::String(b"0ns")
-}
-
 #[rustfmt::skip]
 pub(super) const EMPTY: &[FieldDef] = &[
-    F::new("evt.latency", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
-    F::new("evt.latency.s", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
-    F::new("evt.latency.ns", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
-    F::new("evt.wait_latency", U64, "Always 0, as in Falco: a call is one event, when it has returned.", zero).deprecated(),
-    F::new("evt.latency.human", Text, "Always `0ns`, as in Falco.", no_time).deprecated(),
-    F::new("evt.latency.quantized", U64, "Always 0, as in Falco.", zero).deprecated(),
     F::new("evt.count.procinfo", U64, "Always 0: no event only tells of a process.", zero).deprecated(),
     F::new("evt.count.threadinfo", U64, "Always 0: no event only tells of a thread.", zero).deprecated(),
     F::new("evt.infra.docker.name", Text, "Always missing: containers do not make events.", none).never().deprecated(),

@@ -6,7 +6,7 @@ use lanner_plugin::Value;
 use super::super::event::Failure;
 use super::super::path::{Which, absolute};
 use super::super::row::{ArgRule, FieldDef, Many};
-use super::super::{argument, event as evt, needs, time};
+use super::super::{argument, event as evt, latency, needs, time};
 
 use FieldDef as F;
 
@@ -36,6 +36,32 @@ pub(super) const EVENT: &[FieldDef] = &[
     F::new("evt.rawtime.ns", U64, "The nanoseconds within the second.", |v, _| {
         Value::U64(v.seen.time_ns % 1_000_000_000)
     }),
+    F::new(
+        "evt.latency",
+        U64,
+        "Nanoseconds that the call took, from its entry to its return. A rule, a condition or a template that names a field \
+         of latency makes the driver measure it. Missing where it is not known: the call was running before the capture, \
+         its entry was missed, or it does not return. 0, as in Falco, where the driver or the recording has no times.",
+        |v, _| latency::number(v, |ns| ns),
+    )
+    .times(),
+    F::new("evt.latency.s", U64, "The whole seconds of `evt.latency`.", |v, _| {
+        latency::number(v, |ns| ns / 1_000_000_000)
+    })
+    .times(),
+    F::new("evt.latency.ns", U64, "The nanoseconds within the second of `evt.latency`.", |v, _| {
+        latency::number(v, |ns| ns % 1_000_000_000)
+    })
+    .times(),
+    F::new("evt.latency.human", Text, "`evt.latency` for people, such as `1.23ms`.", |v, _| latency::human(v)).times(),
+    F::new(
+        "evt.latency.quantized",
+        U64,
+        "The power of ten below `evt.latency`: 3 from a microsecond on, 6 from a millisecond on.",
+        |v, _| latency::number(v, latency::power_of_ten),
+    )
+    .times(),
+    F::new("evt.wait_latency", U64, "`evt.latency` of calls that wait (`evt.is_wait`).", |v, _| latency::of_wait(v)).times(),
     F::new("evt.source", Text, "Where events come from: `syscall`.", |_, _| {
         Value::String(b"syscall")
     }),

@@ -95,7 +95,8 @@ fn a_summary_counts_calls_and_errors() {
         ];
         let (text, _) = looked(driver, &args, SCRIPT);
         let rows = rows(&text);
-        assert_eq!(rows[0], "% calls calls errors syscall", "{driver}");
+        let head = "% time seconds usecs/call calls errors syscall";
+        assert_eq!(rows[0], head, "{driver}");
         let calls: Vec<&String> = rows
             .iter()
             .filter(|row| row.ends_with(" openat") || row.ends_with(" open"))
@@ -103,7 +104,9 @@ fn a_summary_counts_calls_and_errors() {
         assert_eq!(calls.len(), 1, "{driver}: {text}");
         let words: Vec<&str> = calls[0].split(' ').collect();
         assert_eq!(words[0], "100.00", "{driver}: {text}");
-        let errors: u32 = words[2].parse().expect("a number of errors");
+        let seconds: f64 = words[1].parse().expect("a time");
+        assert!(seconds > 0.0, "{driver}: {text}");
+        let errors: u32 = words[4].parse().expect("a number of errors");
         assert!(errors >= 1, "{driver}: {text}");
     }
 }
@@ -222,7 +225,7 @@ fn fingers_that_know_strace_find_what_they_expect() {
         let hosts = fs::read("/etc/hosts").expect("the hosts");
         assert_eq!(output.stdout, hosts, "{driver}");
         let said = stderr(&output);
-        assert!(said.contains("% calls"), "{driver}: {said}");
+        assert!(said.contains("% time"), "{driver}: {said}");
         assert!(said.contains(" openat"), "{driver}: {said}");
         assert!(!said.contains(" write"), "{driver}: {said}");
 
@@ -289,4 +292,97 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         assert_eq!(output.status.code(), Some(2), "{args:?}: {message}");
         assert!(message.contains(word), "{args:?}: {message}");
     }
+}
+
+/// A call of sleep(1) that takes 30 ms.
+const SLEEPS: &str = "evt.type in (nanosleep, clock_nanosleep) and proc.name = sleep";
+
+#[test]
+fn the_time_in_calls_is_shown_as_strace_shows_it() {
+    for driver in usable() {
+        let args = ["-T", "--where", SLEEPS];
+        let (text, said) = looked(driver, &args, "sleep 0.03");
+        let took = text
+            .trim_end()
+            .strip_suffix('>')
+            .and_then(|line| line.rsplit_once(" = 0 <"))
+            .unwrap_or_else(|| panic!("{driver}: {text}"))
+            .1;
+        assert_eq!(
+            took.split_once('.').map(|(_, micros)| micros.len()),
+            Some(6)
+        );
+        let took: f64 = took.parse().expect("a time");
+        assert!(took >= 0.03, "{driver}: {text}");
+        assert!(!said.contains("-T:"), "{driver}: {said}");
+    }
+}
+
+#[test]
+fn rules_templates_and_reports_know_how_long_calls_take() {
+    let slow = format!("{SLEEPS} and evt.latency >= 30000000");
+    for driver in usable() {
+        let args = ["--where", &slow, "--format", "%evt.type %evt.latency"];
+        let (text, _) = looked(driver, &args, "sleep 0.03; sleep 0");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 1, "{driver}: {text}");
+        let (_, ns) = lines[0].split_once(' ').expect("two words");
+        let ns: u64 = ns.parse().expect("nanoseconds");
+        assert!(ns >= 30_000_000, "{driver}: {text}");
+        let args = ["--where", SLEEPS, "--stats", "evt.latency", "--json"];
+        let (text, _) = looked(driver, &args, "sleep 0.03");
+        let report: Value = serde_json::from_str(&text).expect("one line of JSON");
+        let least = report["rows"][0]["min"].as_u64().expect("a number");
+        assert!(least >= 30_000_000, "{driver}: {text}");
+    }
+}
+
+#[test]
+fn a_recording_keeps_the_time_in_calls_if_that_is_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str| {
+        folder
+            .path()
+            .join(name)
+            .to_str()
+            .expect("a text")
+            .to_owned()
+    };
+    let with_times = file("times.rec");
+    let without = file("plain.rec");
+    for driver in usable() {
+        for (file, times) in [(&with_times, Some("--times")), (&without, None)] {
+            let mut args = vec!["record", "--driver", driver, "-o", file];
+            args.extend(times);
+            args.extend(["--", "sleep", "0.03"]);
+            let output = run(&args);
+            assert!(output.status.success(), "{driver}: {}", stderr(&output));
+        }
+        let replayed = |file: &str, args: &[&str]| {
+            let mut all = vec!["trace", "--where", SLEEPS, "--replay", file];
+            all.extend(args);
+            let output = run(&all);
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            (text, stderr(&output))
+        };
+        let latency = ["--format", "%evt.latency"];
+        let (text, _) = replayed(&with_times, &latency);
+        let ns: u64 = text.trim().parse().expect("nanoseconds");
+        assert!(ns >= 30_000_000, "{driver}: {text}");
+        let (text, _) = replayed(&with_times, &["-T"]);
+        assert!(text.trim_end().ends_with('>'), "{driver}: {text}");
+        // as in Falco
+        assert_eq!(replayed(&without, &latency).0.trim(), "0", "{driver}");
+        let (text, said) = replayed(&without, &["-T"]);
+        assert!(text.trim_end().ends_with(" = 0"), "{driver}: {text}");
+        assert!(said.contains("-T: how long calls took"), "{driver}: {said}");
+    }
+    let refused = run(["record", "--times", "-o", &file("x.scap"), "--", "true"]);
+    assert!(!refused.status.success());
+    assert!(
+        stderr(&refused).contains("--format lanner"),
+        "{}",
+        stderr(&refused)
+    );
+    assert!(!folder.path().join("x.scap").exists());
 }

@@ -153,6 +153,7 @@ impl EventSource for Source {
             capture: Box::new(capture),
             driver: DriverFacts::default(),
             gaps: Vec::new(),
+            times: selection.times(),
             whole_host: false,
             scan: Scan::Children,
             recorded: None,
@@ -329,6 +330,26 @@ fn the_predicates_follow_the_rules() {
         wait_until(condition, || captured(&running) == expected);
     }
     running.end();
+}
+
+#[test]
+fn rules_about_latency_make_the_driver_measure_it() {
+    let asks = |running: &Running| running.seen.selection.lock().unwrap().times();
+    let running = Running::start(MADE, "", |_, _| {});
+    running.open_gate();
+    wait_until("a selection", || running.selects("mkdir"));
+    assert!(!asks(&running));
+    let slow = MADE.replace("evt.type = mkdir", "evt.type = mkdir and evt.latency >= 0");
+    running.replace_rules(&slow);
+    wait_until("times", || asks(&running));
+    // what is not known is not 0: this event has no time
+    running.send("mkdir");
+    running.replace_rules(REMOVED);
+    wait_until("no times", || !asks(&running));
+    running.send("rmdir");
+    running.wait_for("Removed", 1);
+    let (_, folder) = running.end();
+    assert_eq!(delivered(folder.path(), "Made"), 0);
 }
 
 #[test]

@@ -308,7 +308,7 @@ impl Beginning<'_> {
         };
         // its writes do not wait: it is a regular file
         let to = StoppableWriter::new(file, || false);
-        let mut file = RecordingFile::new(to, self.format, state, machine)?;
+        let mut file = RecordingFile::new(to, self.format, state, machine, false)?;
         // one format writes the state with the first event
         let mut state_bytes = None;
         for mut events in [rest].into_iter().chain(chunks) {

@@ -40,7 +40,7 @@ pub(crate) const HELP: &[&str] = &[
     "Marks",
     "  A * or ^ in a title       rows are sorted by this column; ^: reversed",
     "  A ! in a tab              there are alerts, losses or unread output",
-    "  A -                       not known: this driver reports no results of calls",
+    "  A -                       not known: the driver has no results, or no times",
 ];
 
 /// Draws the uppermost page.

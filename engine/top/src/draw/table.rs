@@ -5,8 +5,9 @@ use ratatui::layout::Rect;
 
 use super::{Palette, line, put};
 use crate::app::App;
+use crate::columns::Column;
 use crate::model::Model;
-use crate::pane::{Column, Order, Pane, Row, RowKey, rows};
+use crate::pane::{Order, Pane, Row, RowKey, rows};
 
 /// Draws the current pane, and remembers which row is marked.
 pub(super) fn table(
