@@ -38,12 +38,17 @@ static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5
 /* Whether the kernel's struct has this field (BPF_FIELD_EXISTS of libbpf). */
 #define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
 
-/* Fills the fixed part of an event of `task` without the arguments. */
+/*
+ * Fills the fixed part of an event of `task` without the arguments. For each pointer that is read through one that the
+ * verifier trusts, it goes through all types of the kernel (btf_nested_type_is_trusted()), which takes a millisecond. A
+ * pointer that it does not trust costs a few instructions more at each event. `often` is a constant: 1: the events are
+ * many.
+ */
 static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
-					struct task_struct *task, const struct heading *heading)
+					struct task_struct *task, const struct heading *heading, int often)
 {
-	struct cred *cred = KNOWN(task, cred);
-	struct css_set *cgroups = KNOWN(task, cgroups);
+	struct cred *cred = often ? KNOWN(task, cred) : FOLLOW(task, cred);
+	struct css_set *cgroups = often ? KNOWN(task, cgroups) : FOLLOW(task, cgroups);
 	struct cgroup *cgroup = KNOWN(cgroups, dfl_cgrp);
 	struct kernfs_node *node = KNOWN(cgroup, kn);
 
