@@ -74,27 +74,27 @@ static __always_inline int cross(struct walk *w)
 	return GOES_ON;
 }
 
-/* Writes the name of a component behind `done` bytes. `len`: its bytes. */
-static __always_inline int write_name(const struct out *o, struct walk *w, __u32 limit, __u64 done, __u64 *len)
+/* Writes the name of a component behind `done` bytes, and adds its length to them. */
+static __always_inline int write_name(const struct out *o, struct walk *w, __u32 limit, __u64 *done)
 {
-	__u64 bytes = FOLLOW(w->dentry, d_name.len);
+	__u64 len = FOLLOW(w->dentry, d_name.len), have = *done;
 
-	if (bytes > 255)
-		bytes = 255;
-	*len = bytes;
-	if (done > limit)
+	if (len > 255)
+		len = 255;
+	if (have > limit)
 		return ENDS;
-	OPAQUE(done);
-	if (done > o->chunk - NAME_ROOM) {
+	OPAQUE(have);
+	if (have > o->chunk - NAME_ROOM) {
 		incomplete(o);
 		return ENDS;
 	}
-	if (!bytes)
+	if (!len)
 		return NAMELESS;
-	if (read_name(w->at + HEAD + done, FOLLOW(w->dentry, d_name.name), bytes) != 0) {
+	if (read_name(w->at + HEAD + have, FOLLOW(w->dentry, d_name.name), len) != 0) {
 		STATUS(w->at) = LANNER_FAULT;
 		return ENDS;
 	}
+	*done = have + len;
 	return GOES_ON;
 }
 
@@ -117,11 +117,11 @@ static __always_inline int walk_first(const struct out *o, struct walk *w, __u32
 	struct dentry *above = FOLLOW(w->dentry, d_parent);
 	char *name = (char *)w->at + HEAD;
 	int orphan = above == w->dentry, ended;
-	__u64 len;
+	__u64 len = 0;
 
 	if (w->dentry == w->root)
 		return cross(w);
-	ended = write_name(o, w, limit, 0, &len);
+	ended = write_name(o, w, limit, &len);
 	if (ended)
 		return ended;
 	if (orphan && name[0] == '[')
@@ -140,13 +140,14 @@ static __always_inline int walk_first(const struct out *o, struct walk *w, __u32
 /* Takes another step of a walk: writes a component, or crosses a mount. */
 static __always_inline int walk_on(const struct out *o, struct walk *w, __u32 limit)
 {
-	__u64 len, done = DONE(w->at);
+	struct dentry *above = FOLLOW(w->dentry, d_parent);
+	__u64 done = DONE(w->at);
 	int ended;
 
 	if (w->dentry == w->root)
 		return cross(w);
-	ended = write_name(o, w, limit, done, &len);
-	return ended ? ended : go_up(w, FOLLOW(w->dentry, d_parent), done + len);
+	ended = write_name(o, w, limit, &done);
+	return ended ? ended : go_up(w, above, done);
 }
 
 #if !defined(SINGLE_RUN) && !defined(MAY_GOTO)
