@@ -10,7 +10,8 @@ fn compile() -> Result<(), CompileError> {
     const FLAGS: [&str; 2] = ["-g", "-mcpu=v3"];
     let with = |name: &str, flags: &[&str]| variant("core", name, &[&FLAGS, flags].concat());
     object("core", &FLAGS)?;
-    with("core-goto", &["-DMAY_GOTO"])?;
+    with("core-goto", &["-DMAY_GOTO", "-DPARTS"])?;
+    with("core-parts", &["-DPARTS"])?;
     with("core-old", &["-DSINGLE_RUN"])?;
     // for kernels without types of their own
     with("core-untyped", &["-DNO_TYPES"])?;

@@ -26,13 +26,23 @@ static __always_inline __u32 index_of_plan(__u8 abi, __u64 nr)
 /* The plan of a call. It is never NULL, which the verifier does not know. */
 static __always_inline struct lanner_plan *plan_of(__u8 abi, __u64 nr) { return plan_at(index_of_plan(abi, nr)); }
 
+/* The arguments of a call. */
+struct args {
+	__u64 arg[6];
+};
+
+/* As fulfils(). */
+SEPARATE int fulfilled(const struct lanner_condition *condition, const struct args *args, __u64 ret)
+{
+	return !condition || !args || fulfils(condition, args->arg, ret);
+}
+
 /* Whether the arguments of a call fulfil the condition of its plan. */
-static __always_inline int fulfils_plan(const struct lanner_plan *plan, const __u64 *args, __s64 ret)
+static __always_inline int fulfils_plan(const struct lanner_plan *plan, const struct args *args, __s64 ret)
 {
 	__u32 key = plan->predicate;
-	const struct lanner_condition *condition = bpf_map_lookup_elem(&conditions, &key);
 
-	return !condition || fulfils(condition, args, ret);
+	return fulfilled(bpf_map_lookup_elem(&conditions, &key), args, ret);
 }
 
 /* The parts of a plan that a program carries out: a constant, which leaves out what the program never meets. */
@@ -47,106 +57,134 @@ enum parts {
 #define VECTORS_MOST 2	   /* argv and envp */
 #define DIRECTORIES_MOST 2 /* where the two paths of a call begin */
 
+/* Carries out an operation on a string or on bytes. */
+static __always_inline int simple_inline(const struct out *o, const struct lanner_op *planned)
+{
+	struct lanner_op op = *planned;
+
+	if (op.code == LANNER_OP_VARIANT)
+		choose(o, planned, &op);
+	if (due(o->event->ret, op.when))
+		run_simple(o, &op, 1);
+	return 0;
+}
+
+PART(simple, const struct lanner_op)
+
+/* Captures what the pointers in an operation's structure point to. */
+static __always_inline int pointed_inline(const struct out *o, const struct lanner_op *planned)
+{
+	struct lanner_op op = *planned;
+
+	if (op.code == LANNER_OP_VARIANT)
+		choose(o, planned, &op);
+	if (op.code == LANNER_OP_BYTES && op.entries && due(o->event->ret, op.when))
+		run_pointed(o, &op);
+	return 0;
+}
+
+PART(pointed, const struct lanner_op)
+
 /* Carries out the one operation that gathers. */
-static __always_inline void run_vector(const struct out *o, const struct lanner_op *op)
+static __always_inline int gathered_inline(const struct out *o, const struct lanner_op *op)
 {
 	__u64 ptr = arg_at(o, op->arg);
+	struct gather g;
 	__u64 len;
 	__s64 most;
 
-	if (!length_of(o, op, &len, &most))
-		return;
+	if (!due(o->event->ret, op->when) || !length_of(o, op, &len, &most))
+		return 0;
+	g = gathering(op, ptr, op->code == LANNER_OP_IOV ? len : 0, most);
 	if (op->code == LANNER_OP_IOV)
-		op_iov(o, op->what, 0, ptr, gathering(op, len, most));
+		op_iov(o, &g);
 	else if (op->code == LANNER_OP_MSG)
-		op_msg(o, op->what, 0, ptr, gathering(op, 0, most));
+		op_msg(o, 0, &g);
+	return 0;
 }
 
-/*
- * Carries out the argument vectors, which begin at operation `first`. They come last, at an index that the verifier
- * does not know: so it follows each of their loops once, not once for each operation of a plan.
- */
-static __always_inline void run_strings(const struct out *o, const struct lanner_plan *plan, __u64 first)
+PART(gathered, const struct lanner_op)
+
+/* Carries out an argument vector. */
+static __always_inline int strings_inline(const struct out *o, const struct lanner_op *op)
 {
-	for (int i = 0; i < VECTORS_MOST; i++) {
-		__u64 at = first + i;
-
-		OPAQUE(at);
-		if (at < LANNER_PLAN_OPS && plan->op[at].code == LANNER_OP_STRV &&
-		    due(o->event->ret, plan->op[at].when))
-			op_strv(o, plan->op[at].what, plan->op[at].limit, arg_at(o, plan->op[at].arg));
-	}
+	if (op->code == LANNER_OP_STRV && due(o->event->ret, op->when))
+		op_strv(o, op->what, op->limit, arg_at(o, op->arg));
+	return 0;
 }
 
-/* Carries out the facts about directories, as run_strings() does with strings. They begin at operation `first`. */
-static __always_inline void run_directories(const struct out *o, const struct lanner_plan *plan,
-					    struct task_struct *task, __u64 first)
+PART(strings, const struct lanner_op)
+
+/* Carries out a fact about a directory. */
+static __always_inline int directory_inline(const struct out *o, const struct lanner_op *op)
 {
-	for (int i = 0; i < DIRECTORIES_MOST; i++) {
-		__u64 at = first + i;
-
-		OPAQUE(at);
-		if (at < LANNER_PLAN_OPS && plan->op[at].code >= LANNER_OP_BASE &&
-		    due(o->event->ret, plan->op[at].when))
-			op_directory(o, &plan->op[at], task);
-	}
+	if (op->code >= LANNER_OP_BASE && due(o->event->ret, op->when))
+		op_directory(o, op, current_task());
+	return 0;
 }
+
+PART(directory, const struct lanner_op)
+
+/* Carries out a fact about a descriptor. */
+static __always_inline int fact_inline(const struct out *o, const struct lanner_op *op)
+{
+	__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
+
+	if (!due(o->event->ret, op->when))
+		return 0;
+	if (op->code == LANNER_OP_FD_PATH)
+		op_fd_path(o, op->what, op->limit, current_task(), fd);
+	else if (op->code == LANNER_OP_FD_TUPLE)
+		op_fd_tuple(o, op->what, current_task(), fd);
+	return 0;
+}
+
+PART(fact, const struct lanner_op)
 
 /*
  * Carries out a plan: strings and buffers in their order; what the pointers in a structure point to; the argument
  * vectors, or the one vector of iovecs or the one message that a call may have; the facts.
+ *
+ * What comes last is at an index that the verifier does not know: so it follows that once, not once for each operation
+ * of a plan.
  */
-static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, struct task_struct *task,
-				     int parts)
+static __always_inline void run_plan(const struct out *o, const struct lanner_plan *plan, int parts)
 {
-	__u64 vector = plan->vector, fact = plan->fact, pointing = plan->pointers;
+	__u64 vector = plan->vector, about = plan->fact, pointing = plan->pointers;
 
 	for (int i = 0; i < LANNER_PLAN_OPS; i++) {
-		struct lanner_op op;
-
 		if (i >= plan->ops)
 			break;
-		op = plan->op[i];
-		if (parts & VARIANTS && op.code == LANNER_OP_VARIANT)
-			choose(o, &plan->op[i], &op);
-		if (!due(o->event->ret, op.when))
-			continue;
-		run_simple(o, &op, 1);
+		simple(o, &plan->op[i]);
 	}
 	OPAQUE(pointing);
-	if (parts & VARIANTS && unlikely(pointing < LANNER_PLAN_OPS)) {
-		struct lanner_op op = plan->op[pointing];
-
-		if (op.code == LANNER_OP_VARIANT)
-			choose(o, &plan->op[pointing], &op);
-		if (op.code == LANNER_OP_BYTES && op.entries && due(o->event->ret, op.when))
-			run_pointed(o, &op);
-	}
+	if (parts & VARIANTS && unlikely(pointing < LANNER_PLAN_OPS))
+		pointed(o, &plan->op[pointing]);
 	OPAQUE(vector);
-	if (parts & VECTORS)
-		run_strings(o, plan, vector);
-	if (parts & GATHERED && vector < LANNER_PLAN_OPS && due(o->event->ret, plan->op[vector].when))
-		run_vector(o, &plan->op[vector]);
-	OPAQUE(fact);
-	if (parts & DIRECTORIES)
-		run_directories(o, plan, task, fact);
-	if (parts & FACTS && fact < LANNER_PLAN_OPS && due(o->event->ret, plan->op[fact].when)) {
-		const struct lanner_op *op = &plan->op[fact];
-		__s64 fd = op->arg == LANNER_ARG_RET ? o->event->ret : (int)arg_at(o, op->arg);
+	if (parts & VECTORS) {
+		for (int i = 0; i < VECTORS_MOST; i++) {
+			__u64 at = vector + i;
 
-		if (op->code == LANNER_OP_FD_PATH)
-			op_fd_path(o, op->what, op->limit, task, fd);
-		else if (op->code == LANNER_OP_FD_TUPLE)
-			op_fd_tuple(o, op->what, task, fd);
+			OPAQUE(at);
+			if (at < LANNER_PLAN_OPS)
+				strings(o, &plan->op[at]);
+		}
 	}
+	if (parts & GATHERED && vector < LANNER_PLAN_OPS)
+		gathered(o, &plan->op[vector]);
+	OPAQUE(about);
+	if (parts & DIRECTORIES) {
+		for (int i = 0; i < DIRECTORIES_MOST; i++) {
+			__u64 at = about + i;
+
+			OPAQUE(at);
+			if (at < LANNER_PLAN_OPS)
+				directory(o, &plan->op[at]);
+		}
+	}
+	if (parts & FACTS && about < LANNER_PLAN_OPS)
+		fact(o, &plan->op[about]);
 }
-
-/* An event of a plan: see struct out. */
-#define LARGE_LAST 23552
-#define LARGE_CHUNK VECTOR_CHUNK
-#define LARGE_ROOM (LARGE_LAST + HEAD + LARGE_CHUNK + NAME_ROOM)
-
-_Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVENT_MAX");
 
 /* The fixed part of a call's event. */
 #define CALL(abi_, flags_, nr_, ret_)                                                                                  \
@@ -155,33 +193,33 @@ _Static_assert(LARGE_ROOM <= LANNER_EVENT_MAX, "an event larger than LANNER_EVEN
 
 /*
  * Delivers the event of a call. `call`: the call that was made through it, which has a plan of its own, or NULL.
- * `parts` is 0: without attachments.
+ * `bare`: without attachments. `parts` and `often` (begin_event()) are constants.
  */
 static __always_inline void emit_call(const struct heading *heading, const __u64 *args, const struct lanner_plan *plan,
-				      struct task_struct *task, const struct lanner_multiplexed *call, int parts)
+				      struct task_struct *task, const struct lanner_multiplexed *call, int bare,
+				      int parts, int often)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
-	__u64 time = bpf_ktime_get_ns();
+	__u64 time = bpf_ktime_get_ns(), small = sizeof(*o.event) + (settings.times ? TOOK_ROOM : 0);
 	struct place place;
-	__u64 small = sizeof(struct lanner_event) + (settings.times ? TOOK_ROOM : 0);
-	struct lanner_event *event = reserve(&place, parts ? LARGE_ROOM : small);
+	struct lanner_event *event = reserve(&place, bare ? small : LARGE_ROOM);
 
 	if (!event)
 		return;
-	begin_event(event, &place, time, task, heading);
+	begin_event(event, &place, time, task, heading, often);
 	__builtin_memcpy(event->args, args, sizeof(event->args));
 	o.event = event;
 	if (settings.times && !(heading->flags & LANNER_FLAG_NORETURN))
 		say_took(&o, KNOWN(task, pid));
-	if (parts) {
-		if (call && become_meant(&o, call))
-			plan = plan_at(plan_of_meant(call));
-		if (plan)
-			run_plan(&o, plan, task, parts);
-		commit(&place, o.event->len);
-	} else {
+	if (bare) {
 		commit(&place, settings.times ? o.event->len : sizeof(*event));
+		return;
 	}
+	if (call && become_meant(&o, call))
+		plan = plan_at(plan_of_meant(call));
+	if (plan)
+		run_plan(&o, plan, parts);
+	commit(&place, o.event->len);
 }
 
 #endif

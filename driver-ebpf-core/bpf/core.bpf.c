@@ -67,6 +67,8 @@ struct {
 #define STRINGS_LOOP
 #endif
 
+#include "parts.h"
+#include "steps.h"
 #include "ops.h"
 #include "multiplexed.h"
 #include "predicate.h"
@@ -89,7 +91,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 {
 	const struct pt_regs *regs = (void *)ctx[0];
-	__u64 nr = NR_OF(PLAIN, regs), args[6];
+	__u64 nr = NR_OF(PLAIN, regs);
+	struct args args;
 	const struct lanner_multiplexed *call = NULL;
 	__u64 low = index_of(nr);
 	struct lanner_plan *plan;
@@ -122,15 +125,12 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 	}
 	if (rejects_result(plan->rejected, ret))
 		return 0;
-	if (unlikely(plan->predicate)) {
-		READ_ARGS(PLAIN, regs, abi, args);
-		if (!fulfils_plan(plan, args, ret))
-			return 0;
-	}
+	READ_ARGS(PLAIN, regs, abi, args.arg);
+	if (unlikely(plan->predicate) && !fulfils_plan(plan, &args, ret))
+		return 0;
 	large = plan->flags & LANNER_PLAN_LARGE;
 	if (unlikely(plan->flags & LANNER_PLAN_MULTIPLEXER)) {
-		READ_ARGS(PLAIN, regs, abi, args);
-		call = meant(nr, args[0]);
+		call = meant(nr, args.arg[0]);
 		if (call) {
 			struct lanner_plan *its = plan_at(plan_of_meant(call));
 
@@ -154,11 +154,8 @@ TRACEPOINT(sys_exit) int sys_exit(__u64 *ctx)
 		bpf_tail_call(ctx, &tails, TAIL_DIRECTORIES);
 		flags = LANNER_FLAG_INCOMPLETE;
 	}
-	READ_ARGS(PLAIN, regs, abi, args);
-	if ((plan->ops || call) && !flags)
-		emit_call(CALL(abi, open, nr, ret), args, plan, task, call, GATHERED | FACTS | VARIANTS);
-	else
-		emit_call(CALL(abi, flags | open, nr, ret), args, plan, task, NULL, 0);
+	emit_call(CALL(abi, flags | open, nr, ret), args.arg, plan, task, call, flags || !(plan->ops || call),
+		  GATHERED | FACTS | VARIANTS, 1);
 	if (unlikely(plan->flags & LANNER_PLAN_ROOM))
 		forget_rooms();
 	return 0;
@@ -176,7 +173,7 @@ TRACEPOINT(sys_exit) int sys_exit_exec(__u64 *ctx)
 	if (!plan)
 		return 0;
 	READ_ARGS(PLAIN, regs, abi, args);
-	emit_call(CALL(abi, 0, nr, ctx[1]), args, plan, task, NULL, VECTORS);
+	emit_call(CALL(abi, 0, nr, ctx[1]), args, plan, task, NULL, 0, VECTORS, 0);
 	return 0;
 }
 
@@ -200,7 +197,7 @@ TRACEPOINT(sys_exit) int sys_exit_directories(__u64 *ctx)
 		ret = -EINTR;
 	}
 	READ_ARGS(PLAIN, regs, abi, args);
-	emit_call(CALL(abi, open, nr, ret), args, plan, task, NULL, DIRECTORIES);
+	emit_call(CALL(abi, open, nr, ret), args, plan, task, NULL, 0, DIRECTORIES, 0);
 	return 0;
 }
 
@@ -239,7 +236,7 @@ TRACEPOINT(sys_exit) int sys_exit_messages(__u64 *ctx)
 			o.event->flags = open_flags(o.event->ret);
 			o.event->ret = -EINTR;
 		}
-		run_plan(&o, plan, NULL, 0);
+		run_plan(&o, plan, 0);
 	}
 	o.event = &call->event;
 	plan = plan_at(call->plan);

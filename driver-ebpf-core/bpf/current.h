@@ -24,6 +24,8 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 #define FOLLOW(ptr, field) READ_FIELD(ptr, field)
 /* The same for a pointer whose type the verifier knows. */
 #define KNOWN(ptr, field) READ_FIELD(ptr, field)
+/* The pointer, whose type the verifier knows, as one that it does not trust. */
+#define UNTRUSTED(ptr) (ptr)
 #define current_task() ((struct task_struct *)bpf_get_current_task())
 #else
 #define TYPE_ID_TARGET 1
@@ -31,6 +33,8 @@ extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __attribute__((secti
 	(bpf_rdonly_cast ? ((typeof(ptr))bpf_rdonly_cast((ptr), __builtin_btf_type_id(*(ptr), TYPE_ID_TARGET)))->field \
 			 : READ_FIELD(ptr, field))
 #define KNOWN(ptr, field) ((ptr)->field)
+#define UNTRUSTED(ptr)                                                                                                 \
+	(bpf_rdonly_cast ? (typeof(ptr))bpf_rdonly_cast((ptr), __builtin_btf_type_id(*(ptr), TYPE_ID_TARGET)) : (ptr))
 #define current_task() bpf_get_current_task_btf()
 static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5.11 */
 #endif
@@ -38,12 +42,18 @@ static struct task_struct *(*bpf_get_current_task_btf)(void) = (void *)158; /* 5
 /* Whether the kernel's struct has this field (BPF_FIELD_EXISTS of libbpf). */
 #define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
 
-/* Fills the fixed part of an event of `task` without the arguments. */
+/*
+ * Fills the fixed part of an event of `task` without the arguments. For each pointer that is read through one that the
+ * verifier trusts, it goes through all types of the kernel (btf_nested_type_is_trusted()), which takes a millisecond. A
+ * pointer that it does not trust costs a few instructions more at each event. `often` is a constant: 1: the events are
+ * many.
+ */
 static __always_inline void begin_event(struct lanner_event *event, const struct place *place, __u64 time,
-					struct task_struct *task, const struct heading *heading)
+					struct task_struct *task, const struct heading *heading, int often)
 {
-	struct cred *cred = KNOWN(task, cred);
-	struct css_set *cgroups = KNOWN(task, cgroups);
+	struct task_struct *from = often ? task : UNTRUSTED(task);
+	struct cred *cred = KNOWN(from, cred);
+	struct css_set *cgroups = KNOWN(from, cgroups);
 	struct cgroup *cgroup = KNOWN(cgroups, dfl_cgrp);
 	struct kernfs_node *node = KNOWN(cgroup, kn);
 

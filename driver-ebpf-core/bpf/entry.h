@@ -28,7 +28,7 @@ static __always_inline void end_entered(const __u64 *args, __u64 nr, __u8 abi, s
 					const struct lanner_plan *plan)
 {
 	if (plan->flags & LANNER_PLAN_SELECTED && wanted(KNOWN(task, tgid), KNOWN(task, pid)))
-		emit_call(CALL(abi, LANNER_FLAG_NORETURN, nr, 0), args, plan, task, NULL, 0);
+		emit_call(CALL(abi, LANNER_FLAG_NORETURN, nr, 0), args, plan, task, NULL, 1, 0, 0);
 }
 
 /* A call was entered that replaces the size of a buffer. */

@@ -38,7 +38,7 @@ static __always_inline void enter_exec(const __u64 *args, __u64 nr, __u8 abi, __
 	o.event = &call->event;
 	if (!(plan->flags & LANNER_PLAN_SELECTED))
 		call->event.flags = LANNER_FLAG_UNSELECTED;
-	run_plan(&o, plan, NULL, VECTORS);
+	run_plan(&o, plan, VECTORS);
 }
 
 /* Delivers an event that was kept. */
@@ -61,7 +61,7 @@ static __always_inline void deliver_kept(struct exec_call *call, struct task_str
 	} else {
 		flags = event->flags;
 		attachments = event->attachments;
-		begin_event(event, &place, time, task, CALL(event->abi, flags, event->nr, ret));
+		begin_event(event, &place, time, task, CALL(event->abi, flags, event->nr, ret), 0);
 		event->len = have;
 		event->attachments = attachments;
 		if (settings.times) {
@@ -97,7 +97,7 @@ static __always_inline void begin_exec(struct lanner_event *event, const struct 
 		bpf_map_delete_elem(&execs, &old_tid);
 	}
 	begin_event(event, place, time, task,
-		    &(const struct heading){.kind = LANNER_KIND_EXEC, .abi = abi, .flags = flags, .nr = nr});
+		    &(const struct heading){.kind = LANNER_KIND_EXEC, .abi = abi, .flags = flags, .nr = nr}, 0);
 	event->len = len;
 	event->attachments = attachments;
 }

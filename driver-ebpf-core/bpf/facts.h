@@ -6,21 +6,18 @@
 #ifndef LANNER_FACTS_H
 #define LANNER_FACTS_H
 
-#include "steps.h"
-
 /*
  * The most steps of a walk, components of a path and crossings of mounts: a path of one letter for each component ends
- * at its limit of bytes before. Where the verifier follows each step by itself, it follows COMPONENTS, and the helper
- * (loop.h) takes the others.
+ * at its limit of bytes before. Where the verifier follows each step by itself, there are FEW, and the helper (loop.h),
+ * whose steps take longer, takes the others. Without the helper, there are COMPONENTS.
  */
 #define MOST_COMPONENTS 2176
 #ifdef MAY_GOTO
 #define COMPONENTS MOST_COMPONENTS
 #else
 #define COMPONENTS 96
+#define FEW 10
 #endif
-/* Bytes that one component may need: a name of 255, " (deleted)", NUL, rounded up. */
-#define NAME_ROOM 272
 /* The longest name that is read with plain loads. */
 #define SHORT_NAME 48
 
@@ -52,147 +49,195 @@ struct walk {
 	struct vfsmount *mnt;
 	struct dentry *dentry, *root;
 	__u8 *at;
-	__u64 memfd;	/* the file is a memfd (memfd_create(2)) */
-	__u64 nameless; /* the file has no path: a pipe, a socket, an anonymous inode */
 };
 
-/* Takes step `i` of a walk: writes a component, or crosses a mount. 1: that was the last step. */
-static __always_inline int walk_one(const struct out *o, struct walk *w, __u32 limit, __u64 i)
+/* How a step of a walk ends. */
+enum {
+	GOES_ON,
+	ENDS,
+	NAMELESS, /* the file has no path: a pipe, a socket, an anonymous inode */
+};
+
+/* Crosses from the root of a mount to where it is mounted. */
+static __always_inline int cross(struct walk *w)
 {
-	struct dentry *dentry = w->dentry, *above;
-	__u64 len, done = DONE(w->at);
-	__u8 *at = w->at;
+	struct mount *mount = (void *)w->mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
+	struct mount *parent = FOLLOW(mount, mnt_parent);
 
-	if (dentry == w->root) {
-		struct mount *mount = (void *)w->mnt - __builtin_preserve_field_info(((struct mount *)0)->mnt, 0);
-		struct mount *parent = FOLLOW(mount, mnt_parent);
-
-		if (parent == mount) {
-			STATUS(at) = LANNER_WHOLE;
-			return 1;
-		}
-		w->dentry = FOLLOW(mount, mnt_mountpoint);
-		w->mnt = &parent->mnt;
-		w->root = FOLLOW(w->mnt, mnt_root);
-		return 0;
+	if (parent == mount) {
+		STATUS(w->at) = LANNER_WHOLE;
+		return ENDS;
 	}
-	above = FOLLOW(dentry, d_parent);
-	len = FOLLOW(dentry, d_name.len);
-	if (len > 255)
-		len = 255;
-	if (done > limit)
-		return 1;
-	OPAQUE(done);
-	if (done > o->chunk - NAME_ROOM) {
-		incomplete(o);
-		return 1;
-	}
-	if (!len) {
-		w->nameless = 1;
-		return 1;
-	}
-	if (read_name(at + HEAD + done, FOLLOW(dentry, d_name.name), len) != 0) {
-		STATUS(at) = LANNER_FAULT;
-		return 1;
-	}
-	if (IS_FIRST(i, done)) {
-		char *name = (char *)at + HEAD;
-		__u8 orphan = above == dentry;
-		__u8 unhashed = !FOLLOW(dentry, d_hash.pprev);
-
-		if (orphan && name[0] == '[') {
-			w->nameless = 1;
-			return 1;
-		}
-		w->memfd = orphan && len >= 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
-			   name[4] == 'd' && name[5] == ':';
-		done += len;
-		if (orphan || unhashed) {
-			const char deleted[] = " (deleted)";
-
-			__builtin_memcpy(at + HEAD + done, deleted, 10);
-			done += 10;
-		}
-	} else {
-		done += len;
-	}
-	*(at + HEAD + done) = 0;
-	DONE(at) = done + 1;
-	if (above == dentry) {
-		STATUS(at) = LANNER_WHOLE;
-		return 1;
-	}
-	w->dentry = above;
-	return 0;
+	w->dentry = FOLLOW(mount, mnt_mountpoint);
+	w->mnt = &parent->mnt;
+	w->root = FOLLOW(w->mnt, mnt_root);
+	return GOES_ON;
 }
 
-#ifndef SINGLE_RUN
+/* Writes the name of a component behind `done` bytes, and adds its length to them. */
+static __always_inline int write_name(const struct out *o, struct walk *w, __u32 limit, __u64 *done)
+{
+	__u64 len = FOLLOW(w->dentry, d_name.len), have = *done;
+
+	if (len > 255)
+		len = 255;
+	if (have > limit)
+		return ENDS;
+	OPAQUE(have);
+	if (have > o->chunk - NAME_ROOM) {
+		incomplete(o);
+		return ENDS;
+	}
+	if (!len)
+		return NAMELESS;
+	if (read_name(w->at + HEAD + have, FOLLOW(w->dentry, d_name.name), len) != 0) {
+		STATUS(w->at) = LANNER_FAULT;
+		return ENDS;
+	}
+	*done = have + len;
+	return GOES_ON;
+}
+
+/* Goes to the directory above; `done` bytes are written. */
+static __always_inline int go_up(struct walk *w, struct dentry *above, __u64 done)
+{
+	*(w->at + HEAD + done) = 0;
+	DONE(w->at) = done + 1;
+	if (above == w->dentry) {
+		STATUS(w->at) = LANNER_WHOLE;
+		return ENDS;
+	}
+	w->dentry = above;
+	return GOES_ON;
+}
+
+/* Takes the first step of a walk. `memfd`: the file is a memfd (memfd_create(2)). */
+static __always_inline int walk_first(const struct out *o, struct walk *w, __u32 limit, int *memfd)
+{
+	struct dentry *above = FOLLOW(w->dentry, d_parent);
+	char *name = (char *)w->at + HEAD;
+	int orphan = above == w->dentry, ended;
+	__u64 len = 0;
+
+	if (w->dentry == w->root)
+		return cross(w);
+	ended = write_name(o, w, limit, &len);
+	if (ended)
+		return ended;
+	if (orphan && name[0] == '[')
+		return NAMELESS;
+	*memfd = orphan && len >= 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
+		 name[4] == 'd' && name[5] == ':';
+	if (orphan || !FOLLOW(w->dentry, d_hash.pprev)) {
+		const char deleted[] = " (deleted)";
+
+		__builtin_memcpy(name + len, deleted, 10);
+		len += 10;
+	}
+	return go_up(w, above, len);
+}
+
+/* Takes another step of a walk: writes a component, or crosses a mount. */
+static __always_inline int walk_on(const struct out *o, struct walk *w, __u32 limit)
+{
+	struct dentry *above = FOLLOW(w->dentry, d_parent);
+	__u64 done = DONE(w->at);
+	int ended;
+
+	if (w->dentry == w->root)
+		return cross(w);
+	ended = write_name(o, w, limit, &done);
+	return ended ? ended : go_up(w, above, done);
+}
+
+#if !defined(SINGLE_RUN) && !defined(MAY_GOTO)
 struct path_run {
 	struct lanner_event *event;
 	struct walk walk;
-	__u64 taken; /* steps before this loop */
+	__u64 ended;
 };
 
 static long path_step(__u64 i, struct path_run *run)
 {
 	struct out o = {.event = run->event, .chunk = VECTOR_CHUNK};
 
-	return walk_one(&o, &run->walk, 4096, run->taken + i);
+	run->ended = walk_on(&o, &run->walk, 4096);
+	return run->ended != GOES_ON;
 }
 
 /* Takes the steps of a walk that are left, by the helper. */
-static __always_inline void walk_on(const struct out *o, struct walk *w, __u64 taken)
+static __always_inline int walk_by_helper(const struct out *o, struct walk *w)
 {
-	struct path_run run = {.event = (void *)o->event, .walk = *w, .taken = taken};
+	struct path_run run = {.event = (void *)o->event, .walk = *w};
 
 	bpf_loop(MOST_COMPONENTS, path_step, &run, 0);
-	w->memfd = run.walk.memfd;
-	w->nameless = run.walk.nameless;
+	return run.ended;
 }
 #endif
 
-/*
- * The resolved path of a file. `memfd`: where to write whether it is a memfd, or NULL. `rare`: a constant; 1 where
- * calls are rare, so that a loop through the helper (loop.h), whose steps are more expensive, does no harm.
- */
-static __always_inline void op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
-				    struct dentry *dentry, __u8 *memfd, int rare)
-{
-	struct walk w = {.mnt = mnt, .dentry = dentry};
-	__u8 *at;
-	int on __attribute__((unused)) = 1;
+/* A path to resolve. */
+struct resolving {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+	__u32 limit;
+	__u8 what;
+	__u8 rare; /* calls are rare, so that a loop through the helper (loop.h), whose steps cost more, does no harm */
+};
 
-	if (!mnt || !dentry)
-		return;
-	at = begin_attachment(o);
-	if (!at)
-		return;
-	w.at = at;
-	begin_loop(at);
-	STATUS(at) = LANNER_TRUNCATED;
-	w.root = FOLLOW(mnt, mnt_root);
-#ifndef SINGLE_RUN
-	if (rare && HAVE_LOOP) {
-		walk_on(o, &w, 0);
-		on = 0;
-	} else
+/* Walks from the second step on. */
+static __always_inline int walk(const struct out *o, struct walk *w, const struct resolving *path)
+{
+	int ended = GOES_ON;
+
+#if !defined(SINGLE_RUN) && !defined(MAY_GOTO)
+	if (path->rare && HAVE_LOOP)
+		return walk_by_helper(o, w);
 #endif
-		STEPS(i, DONE(at), COMPONENTS)
-		{
-			if (walk_one(o, &w, limit, i)) {
-				on = 0;
-				break;
-			}
-		}
-#if !defined(SINGLE_RUN)
-	if (COMPONENTS < MOST_COMPONENTS && on && HAVE_LOOP)
-		walk_on(o, &w, COMPONENTS);
+	STEPS(i, TOTAL(w->at), COMPONENTS)
+	{
+#if !defined(SINGLE_RUN) && !defined(MAY_GOTO)
+		if (i == FEW && HAVE_LOOP)
+			return walk_by_helper(o, w);
 #endif
-	if (w.nameless)
-		return;
-	if (memfd)
-		*memfd = w.memfd;
-	finish_attachment(o, at, what, 0, STATUS(at), LANNER_PARTS, DONE(at), 0);
+		ended = walk_on(o, w, path->limit);
+		if (ended)
+			break;
+	}
+	return ended;
+}
+
+/* The resolved path of a file. 1: it is a memfd. */
+static __always_inline int resolved_inline(const struct out *o, const struct resolving *path)
+{
+	struct walk w = {.mnt = path->mnt, .dentry = path->dentry};
+	int ended, memfd = 0;
+
+	if (!w.mnt || !w.dentry)
+		return 0;
+	w.at = begin_attachment(o);
+	if (!w.at)
+		return 0;
+	begin_loop(w.at);
+	STATUS(w.at) = LANNER_TRUNCATED;
+	w.root = FOLLOW(w.mnt, mnt_root);
+	ended = walk_first(o, &w, path->limit, &memfd);
+	if (!ended)
+		ended = walk(o, &w, path);
+	if (ended == NAMELESS)
+		return 0;
+	finish_attachment(o, w.at, path->what, 0, STATUS(w.at), LANNER_PARTS, DONE(w.at), 0);
+	return memfd;
+}
+
+PART(resolved, const struct resolving)
+
+/* The resolved path of a file. `rare` is a constant. 1: it is a memfd. */
+static __always_inline int op_path(const struct out *o, __u8 what, __u32 limit, struct vfsmount *mnt,
+				   struct dentry *dentry, int rare)
+{
+	struct resolving path = {.mnt = mnt, .dentry = dentry, .limit = limit, .what = what, .rare = rare};
+
+	return resolved(o, &path);
 }
 
 /* The file behind a descriptor of a task. */
@@ -201,7 +246,6 @@ static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 	struct files_struct *files = FOLLOW(task, files);
 	struct fdtable *fdt;
 	struct file **array;
-	struct file *file = NULL;
 
 	if (!files || fd < 0)
 		return NULL;
@@ -209,8 +253,8 @@ static __always_inline struct file *file_of(struct task_struct *task, __s64 fd)
 	if (!fdt || fd >= FOLLOW(fdt, max_fds))
 		return NULL;
 	array = FOLLOW(fdt, fd);
-	READ(&file, array + fd);
-	return file;
+	/* a word, as the first field of this struct is one: a plain load, where that is possible */
+	return (void *)FOLLOW((struct timespec64 *)(array + fd), tv_sec);
 }
 
 /* Fact: the file that was opened. */
@@ -244,7 +288,7 @@ static __always_inline void op_fd_path(const struct out *o, __u8 what, __u32 lim
 		return;
 	o->event->flags |= LANNER_FLAG_EXISTED >> (FOLLOW(file, f_mode) >> FMODE_CREATED_BIT & 1);
 	op_file(o, file);
-	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), NULL, 0);
+	op_path(o, what, limit, FOLLOW(file, f_path.mnt), FOLLOW(file, f_path.dentry), 0);
 }
 
 /* Mounts that lie on each other at the root of a namespace. Mostly there are two: rootfs, and the one on it. */
@@ -305,7 +349,7 @@ static __always_inline void op_directory(const struct out *o, const struct lanne
 			return;
 		what = LANNER_FACT_ROOT;
 	}
-	op_path(o, what, 4096, mnt, dentry, NULL, 1);
+	op_path(o, what, 4096, mnt, dentry, 1);
 }
 
 /* Fact: the name of a Unix socket (unix(7)). */

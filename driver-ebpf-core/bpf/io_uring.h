@@ -107,10 +107,10 @@ static __always_inline int submitted(struct io_ring_ctx *ring, __u8 code)
 	if (!event)
 		return 0;
 	/* while the plan is followed, the operation has failed: nothing that its success writes is there yet */
-	begin_event(event, &place, time, task, CALL(LANNER_ABI_IO_URING, LANNER_FLAG_ENTRY, code, -1));
+	begin_event(event, &place, time, task, CALL(LANNER_ABI_IO_URING, LANNER_FLAG_ENTRY, code, -1), 0);
 	__builtin_memcpy(event->args, args, sizeof(event->args));
 	o.event = event;
-	run_plan(&o, plan, task, GATHERED | VARIANTS);
+	run_plan(&o, plan, GATHERED | VARIANTS);
 	o.event->ret = 0;
 	commit(&place, o.event->len);
 	return 0;

@@ -48,11 +48,6 @@ struct {
 	__type(value, __u64);
 } losses SEC(".maps");
 
-/* An event that is kept in `execs`: see struct out. */
-#define EXEC_LAST 10240
-#define EXEC_CHUNK VECTOR_CHUNK
-#define EXEC_ROOM (EXEC_LAST + HEAD + EXEC_CHUNK)
-
 /*
  * An unfinished event: the arguments of an exec, from its entry until it has succeeded or failed; or an array of
  * messages; each run captures one of them.

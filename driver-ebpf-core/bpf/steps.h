@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * The loop over the components of a path, which runs in every call that opens a file. Most verifiers follow each of its
- * steps in turn, which was most of what loading cost. From Linux 6.9 (MAY_GOTO: an object of its own) a loop may hold
+ * The loops over the components of a path, which run in every call that opens a file, and over vectors. Most verifiers
+ * follow each of their steps in turn. From Linux 6.9 (MAY_GOTO: an object of its own) a loop may hold
  * an instruction that could end it at any time (bpf_may_goto, kernel/bpf/verifier.c). Then the verifier follows the
  * body once, if a second step begins in the same state as the first. So the counter begins with a 0 from memory, of
  * which the verifier knows nothing, and the body never compares it with a constant.
@@ -25,12 +25,6 @@
 		ends;                                                                                                  \
 	})
 #define STEPS(i, zero, most) for (__u64 i = (zero); i < (most) && !MAY_END; i++)
-#define IS_FIRST(i, done) (!(done))
-#else
-/* A loop of at most `most` steps; `zero` is a 0 that was just written to memory. */
-#define STEPS(i, zero, most) for (int i = 0; i < (most); i++)
-/* Whether a step is the first that writes something; `done`: bytes written so far. */
-#define IS_FIRST(i, done) ((i) == 0)
 #endif
 
 #endif

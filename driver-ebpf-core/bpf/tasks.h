@@ -52,8 +52,16 @@ static __always_inline int is_mine(__u32 tid, __u32 kind, __u64 which, int copy)
 #endif
 }
 
+/* The program that all copies of process_exec call. A map of programs has programs at one tracepoint. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, 4);
+	__uint(value_size, 4);
+} exec_tails SEC(".maps");
+
 /* An exec has succeeded: its arguments, and the facts of the new program. */
-static __always_inline int exec_succeeded(__u64 *ctx, int copy)
+TRACEPOINT(sched_process_exec) int process_exec_event(__u64 *ctx)
 {
 	struct out o = {.last = LARGE_LAST, .chunk = LARGE_CHUNK};
 	struct task_struct *task = (void *)ctx[0];
@@ -63,27 +71,9 @@ static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 	struct file *exe;
 	struct fs_struct *fs;
 	__u8 memfd = 0, *at;
-	__u32 tid = KNOWN(task, pid);
 	struct place place;
 	__u64 time;
 
-	if (settings.tree) {
-		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
-
-		/* where entries are not seen, the thread is still armed */
-		if (state && old_tid == tid) {
-			*state = FOLLOW_ACTIVE;
-		} else if (state) {
-			/* another thread than the leader executes, and now has the leader's id (de_thread() in
-			 * fs/exec.c) */
-			__u8 active = FOLLOW_ACTIVE;
-
-			bpf_map_update_elem(&followed, &tid, &active, BPF_ANY);
-			bpf_map_delete_elem(&followed, &old_tid);
-		}
-	}
-	if (!wanted(KNOWN(task, tgid), tid) || !is_mine(tid, LANNER_KIND_EXEC, READ_FIELD(task, self_exec_id), copy))
-		return 0;
 	time = bpf_ktime_get_ns();
 	event = reserve_for(&place, LARGE_ROOM, 1);
 	if (!event) {
@@ -101,10 +91,10 @@ static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 	mm = FOLLOW(task, mm);
 	exe = mm ? FOLLOW(mm, exe_file) : NULL;
 	if (exe)
-		op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), &memfd, 1);
+		memfd = op_path(&o, LANNER_FACT_EXE, 4096, FOLLOW(exe, f_path.mnt), FOLLOW(exe, f_path.dentry), 1);
 	fs = FOLLOW(task, fs);
 	if (fs)
-		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), NULL, 1);
+		op_path(&o, LANNER_FACT_CWD, 4096, FOLLOW(fs, pwd.mnt), FOLLOW(fs, pwd.dentry), 1);
 	op_ids(&o, task, memfd);
 	at = begin_attachment(&o);
 	if (at) {
@@ -125,6 +115,35 @@ static __always_inline int exec_succeeded(__u64 *ctx, int copy)
 	return 0;
 }
 
+/* An exec has succeeded. What a program makes of it is large, so it is not there in copies: the copies call it. */
+static __always_inline int exec_succeeded(__u64 *ctx, int copy)
+{
+	struct task_struct *task = (void *)ctx[0];
+	__u32 old_tid = ctx[1], tid = KNOWN(task, pid);
+
+	if (settings.tree) {
+		__u8 *state = bpf_map_lookup_elem(&followed, &old_tid);
+
+		/* where entries are not seen, the thread is still armed */
+		if (state && old_tid == tid) {
+			*state = FOLLOW_ACTIVE;
+		} else if (state) {
+			/* another thread than the leader executes, and now has the leader's id (de_thread() in
+			 * fs/exec.c) */
+			__u8 active = FOLLOW_ACTIVE;
+
+			bpf_map_update_elem(&followed, &tid, &active, BPF_ANY);
+			bpf_map_delete_elem(&followed, &old_tid);
+		}
+	}
+	if (!wanted(KNOWN(task, tgid), tid) || !is_mine(tid, LANNER_KIND_EXEC, READ_FIELD(task, self_exec_id), copy))
+		return 0;
+	bpf_tail_call(ctx, &exec_tails, 0);
+	lose(LANNER_LOSS_FAULT);
+	lose(LOST_LIVES);
+	return 0;
+}
+
 COPIED(sched_process_exec, process_exec, exec_succeeded)
 
 /* Delivers an event of the current task without attachments. */
@@ -138,7 +157,7 @@ static __always_inline void emit_plain(struct task_struct *task, __u8 kind, __u1
 	if (!event)
 		return;
 	begin_event(event, &place, time, task,
-		    &(const struct heading){.kind = kind, .abi = ABI_NATIVE, .flags = flags, .ret = ret});
+		    &(const struct heading){.kind = kind, .abi = ABI_NATIVE, .flags = flags, .ret = ret}, 0);
 	__builtin_memset(event->args, 0, sizeof(event->args));
 	event->args[0] = arg0;
 	event->args[1] = arg1;
@@ -168,7 +187,8 @@ static __always_inline void emit_fork(struct task_struct *parent, struct task_st
 	event = reserve_for(&place, sizeof(*event), 1);
 	if (!event)
 		return;
-	begin_event(event, &place, time, parent, &(const struct heading){.kind = LANNER_KIND_FORK, .abi = ABI_NATIVE});
+	begin_event(event, &place, time, parent, &(const struct heading){.kind = LANNER_KIND_FORK, .abi = ABI_NATIVE},
+		    0);
 	event->args[0] = READ_FIELD(child, pid);
 	event->args[1] = READ_FIELD(child, tgid);
 	event->args[2] = 0;

@@ -12,9 +12,11 @@
 //! | `capture` | the running capture |
 //! | `ring`, `mapping` | reads the rings; the memory that they are in |
 //! | `maps`, `layout` | the maps and the structs that programs and user space share |
+//! | `thin`, `btf` | the kernel's types, without those that the programs do not read |
 //! | `simulated` | rings for measurements |
 //! | `libbpf` | what libbpf and the verifier print, as errors |
 
+mod btf;
 mod capture;
 mod entry;
 mod features;
@@ -27,6 +29,7 @@ mod object;
 mod optional;
 mod ring;
 pub mod simulated;
+mod thin;
 mod ways;
 
 use std::path::Path;

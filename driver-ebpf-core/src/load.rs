@@ -150,8 +150,9 @@ fn start_programs(
                 Err(StartError { program, error }) => {
                     let text = Chain(&error).to_string();
                     tracing::debug!("{:?}: {text}", way.entry);
-                    let can_do_without = program
-                        .is_some_and(|program| refused.note(&program, &request.target, &text));
+                    let can_do_without = !way.whole
+                        && program
+                            .is_some_and(|program| refused.note(&program, &request.target, &text));
                     if !can_do_without {
                         first.get_or_insert(error);
                         break;
@@ -167,6 +168,7 @@ fn start_programs(
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
     use std::time::Duration;
 
     use driver_api::driver::{Capture, Flow};
@@ -204,6 +206,7 @@ mod tests {
         let ways = [Way {
             object: WITHOUT_FORK,
             entry: Entry::Tracepoint,
+            whole: false,
         }];
         let layout = RingLayout::new(cpus, request.buffer);
         start_programs(&ways, &request, layout, None, Refused::default)
@@ -257,6 +260,45 @@ mod tests {
         assert!(ended, "the end of the shell is missing: {seen:?}");
         assert_eq!(children.len(), TIMES, "{seen:?}");
         seen
+    }
+
+    /// What loading costs is how many instructions the verifier follows. Without the parts of `bpf/parts.h` there were
+    /// half a million.
+    #[test]
+    fn the_verifier_follows_each_part_of_the_programs_once() {
+        if !may_load() {
+            return;
+        }
+        if !Features::of_kernel().may_goto {
+            return lacking("loops that the verifier follows once");
+        }
+        libbpf::listen();
+        let request = Request {
+            target: Target::Host,
+            selection: SyscallSet::all().into(),
+            limits: Limits::default(),
+            buffer: 1 << 16,
+        };
+        let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
+        let layout = RingLayout::new(cpus, request.buffer);
+        let ways = ways(true, None);
+        let started = start_programs(&ways, &request, layout, None, Refused::default);
+        let object = started.expect("they run").running.object;
+        let mut all = 0;
+        for program in object.progs().filter(|program| program.autoload()) {
+            let fd = program.as_fd().as_raw_fd();
+            let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}"));
+            let info = info.expect("it can be read");
+            let verified = info.lines().find_map(|line| {
+                let number = line.strip_prefix("verified_insns:")?;
+                number.trim().parse::<u64>().ok()
+            });
+            let verified = verified.expect("since Linux 5.16 it is there");
+            println!("{:>7} {}", verified, program.name().to_string_lossy());
+            all += verified;
+        }
+        println!("{all:>7} in all");
+        assert!((1..100_000).contains(&all), "{all} instructions");
     }
 
     #[test]

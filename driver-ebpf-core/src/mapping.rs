@@ -1,4 +1,4 @@
-//! A mapping of a BPF map's memory, which programs in the kernel write while it is read here.
+//! A mapping of a BPF map's memory, which programs in the kernel write while it is read here, or of a file.
 //!
 //! So nothing here hands out a reference to bytes that a program may still write: words are read as atomics, and a
 //! slice covers the bytes of a finished record alone.
@@ -29,19 +29,31 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps the first `len` bytes, readable and writable.
     pub(crate) fn writable(map: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        Self::new(map, len, 0, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+        let prot = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        Self::new(map, len, 0, prot, MapFlags::MAP_SHARED)
     }
 
     /// Maps `len` bytes from `offset`, readable.
     pub(crate) fn readable(map: BorrowedFd<'_>, len: usize, offset: usize) -> io::Result<Self> {
-        Self::new(map, len, offset, ProtFlags::PROT_READ)
+        Self::new(map, len, offset, ProtFlags::PROT_READ, MapFlags::MAP_SHARED)
     }
 
-    fn new(map: BorrowedFd<'_>, len: usize, offset: usize, prot: ProtFlags) -> io::Result<Self> {
+    /// Maps the first `len` bytes of a file, readable.
+    pub(crate) fn private(file: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Self::new(file, len, 0, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE)
+    }
+
+    fn new(
+        map: BorrowedFd<'_>,
+        len: usize,
+        offset: usize,
+        prot: ProtFlags,
+        flags: MapFlags,
+    ) -> io::Result<Self> {
         let size = NonZeroUsize::new(len).ok_or(nix::Error::EINVAL)?;
         let offset = i64::try_from(offset).map_err(|_| nix::Error::EINVAL)?;
         // SAFETY: a new mapping at an address that the kernel chooses; only drop unmaps it.
-        let base = unsafe { mmap(None, size, prot, MapFlags::MAP_SHARED, map, offset) }?;
+        let base = unsafe { mmap(None, size, prot, flags, map, offset) }?;
         Ok(Self {
             base: base.cast(),
             len,

@@ -168,6 +168,8 @@ pub(crate) struct Maps {
     losses: TypedMap<u32, u64>,
     /// Descriptors of programs, by [`Tail`].
     tails: TypedMap<u32, RawFd>,
+    /// The program that makes the events of execs, at 0.
+    exec_tails: TypedMap<u32, RawFd>,
 }
 
 impl Maps {
@@ -193,6 +195,7 @@ impl Maps {
             followed: TypedMap::open(object, FOLLOWED)?,
             losses: TypedMap::open(object, "losses")?,
             tails: TypedMap::open(object, "tails")?,
+            exec_tails: TypedMap::open(object, "exec_tails")?,
         })
     }
 
@@ -273,6 +276,17 @@ impl Maps {
         self.tails
             .set(&(tail as u32), &program)
             .map_err(refused(format!("chain the program of {tail:?}")))
+    }
+
+    /// Makes the program that makes the events of execs reachable by tail call.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses to chain the program.
+    pub(crate) fn chain_exec(&self, program: RawFd) -> Result<(), MapError> {
+        self.exec_tails
+            .set(&0, &program)
+            .map_err(refused("chain the program of execs"))
     }
 
     /// Events lost so far, by cause.

@@ -18,6 +18,7 @@ use crate::libbpf::{LibbpfError, failed, printed};
 use crate::maps::{self, Maps};
 use crate::optional::{self, Refused};
 use crate::ring::RingLayout;
+use crate::thin;
 use crate::ways::Way;
 
 /// The program that sees the entries of calls for the time that they take. A run of it that the kernel skips loses no event.
@@ -29,6 +30,9 @@ const TAILS: [(Tail, &str); 3] = [
     (Tail::Messages, "sys_exit_messages"),
     (Tail::Directories, "sys_exit_directories"),
 ];
+
+/// The program that makes the events of execs, which only a tail call reaches, too, but from another tracepoint.
+const EXEC_EVENT: &str = "process_exec_event";
 
 /// Programs at the tracepoint of submitted operations of io_uring, which has another name on older kernels.
 const SUBMITTED: [&str; 2] = ["io_uring_submit_req", "io_uring_submit_sqe"];
@@ -72,13 +76,20 @@ pub(crate) fn start(
     refused: &Refused,
 ) -> Result<Running, StartError> {
     let mut builder = ObjectBuilder::default();
-    if let Some(file) = types_file {
+    let object = way.object.unpack();
+    let object = object.map_err(OpenError::failed(NAME, "unpack its own BPF object"))?;
+    let thin = match types_file {
+        Some(_) => None,
+        None => thin::of_kernel(&object, &SUBMITTED),
+    };
+    let types = types_file
+        .map(Path::to_owned)
+        .or_else(|| Some(thin.as_ref()?.path()));
+    if let Some(file) = types {
         builder
             .btf_custom_path(file)
             .map_err(failed("take the kernel's types from the file"))?;
     }
-    let object = way.object.unpack();
-    let object = object.map_err(OpenError::failed(NAME, "unpack its own BPF object"))?;
     let mut open = builder
         .open_memory(&object)
         .map_err(failed("read its own BPF object"))?;
@@ -86,9 +97,10 @@ pub(crate) fn start(
     let mut rooms = entry::prepare(&mut open, way.entry)
         .map_err(OpenError::failed(NAME, "attach to the functions of calls"))?;
     for mut program in open.progs_mut() {
-        let name = program.name().to_string_lossy();
+        let name = program.name().to_string_lossy().into_owned();
         let is_unasked = name == CALL_ENTERED && !request.selection.times();
-        if is_unasked || refused.has(&name) {
+        let is_lacked = thin.as_ref().is_some_and(|thin| thin.lacks(&name));
+        if is_unasked || is_lacked || refused.has(&name) {
             program.set_autoload(false);
         }
     }
@@ -165,9 +177,13 @@ fn prepare_maps(
     Ok(())
 }
 
-/// Makes the programs of [`TAILS`] reachable.
+/// Makes the programs of [`TAILS`] and [`EXEC_EVENT`] reachable.
 fn chain(object: &Object, maps: &Maps) -> Result<(), OpenError> {
     for program in object.progs().filter(|program| program.autoload()) {
+        if program.name() == EXEC_EVENT {
+            maps.chain_exec(program.as_fd().as_raw_fd())
+                .map_err(OpenError::failed(NAME, "chain the program of execs"))?;
+        }
         if let Some((tail, name)) = TAILS.iter().find(|(_, name)| program.name() == *name) {
             maps.chain(*tail, program.as_fd().as_raw_fd())
                 .map_err(OpenError::failed(NAME, format!("chain the program {name}")))?;
@@ -176,13 +192,14 @@ fn chain(object: &Object, maps: &Maps) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Attaches every program but those of [`TAILS`] and [`Rooms`]. Returns also whether one of [`SUBMITTED`] is attached.
+/// Attaches every program but those of [`TAILS`], [`EXEC_EVENT`] and [`Rooms`]. Returns also whether one of [`SUBMITTED`] is attached.
 fn attach(object: &Object) -> Result<(Vec<Link>, bool), StartError> {
     let mut links = Vec::new();
     let mut operations = false;
     for program in object.progs_mut().filter(|program| program.autoload()) {
         let name = program.name().to_string_lossy().into_owned();
-        if TAILS.iter().any(|(_, tail)| *tail == name) || Rooms::has(&name) {
+        let is_tail = name == EXEC_EVENT || TAILS.iter().any(|(_, tail)| *tail == name);
+        if is_tail || Rooms::has(&name) {
             continue;
         }
         let submitted = SUBMITTED.contains(&name.as_str());

@@ -75,9 +75,11 @@ const OPTIONAL: [Optional; 11] = [
     },
 ];
 
-/// The name of a program without the number of its copy (`bpf/tasks.h`): copies are refused and left out together.
+/// The name of a program without the number of its copy (`bpf/tasks.h`): copies, and the program that they call, are
+/// refused and left out together.
 fn without_copy(program: &str) -> &str {
-    program.split("_copy").next().unwrap_or(program)
+    let original = program.split("_copy").next().unwrap_or(program);
+    original.strip_suffix("_event").unwrap_or(original)
 }
 
 /// Programs that were refused, each with the reason.
@@ -172,6 +174,7 @@ mod tests {
         let mut refused = Refused::default();
         assert!(refused.note("process_exec_copy1", &Target::Host, "no"));
         assert!(refused.has("process_exec") && refused.has("process_exec_copy2"));
+        assert!(refused.has("process_exec_event"));
         assert!(!refused.has("process_exit_copy1") && !refused.has("sys_exit"));
     }
 

@@ -18,15 +18,32 @@ use crate::libbpf;
 pub(crate) struct Way {
     pub(crate) object: Packed,
     pub(crate) entry: Entry,
+    /// If the kernel refuses one of the programs, the next object may have a form of it that the kernel takes.
+    pub(crate) whole: bool,
 }
 
 const fn way(object: Packed, entry: Entry) -> Way {
-    Way { object, entry }
+    Way {
+        object,
+        entry,
+        whole: false,
+    }
+}
+
+const fn whole(object: Packed, entry: Entry) -> Way {
+    Way {
+        object,
+        entry,
+        whole: true,
+    }
 }
 
 /// The programs for Linux 6.9 and later (`bpf/steps.h`).
 static MAY_GOTO_OBJECT: Packed =
     Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core-goto.o.z")));
+/// For Linux 5.13 and later, on arm64 for 6.0 and later (`bpf/parts.h`).
+static PARTS_OBJECT: Packed =
+    Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core-parts.o.z")));
 /// For Linux 5.12 and later.
 static OBJECT: Packed = Packed::new(include_bytes!(concat!(env!("OUT_DIR"), "/core.o.z")));
 /// For earlier kernels. These programs do not bear to be preempted, so they are not attached to functions, where Linux 5.11
@@ -44,10 +61,13 @@ static OLD_UNTYPED_OBJECT: Packed = Packed::new(include_bytes!(concat!(
 )));
 
 /// With the kernel's own types. The first [`MAY_GOTO`] are for kernels that have may_goto.
-static TYPED: [Way; 7] = [
+static TYPED: [Way; 10] = [
     way(MAY_GOTO_OBJECT, Entry::Functions),
     way(MAY_GOTO_OBJECT, Entry::Scheduler),
     way(MAY_GOTO_OBJECT, Entry::Tracepoint),
+    whole(PARTS_OBJECT, Entry::Functions),
+    whole(PARTS_OBJECT, Entry::Scheduler),
+    whole(PARTS_OBJECT, Entry::Tracepoint),
     way(OBJECT, Entry::Functions),
     way(OBJECT, Entry::Scheduler),
     way(OBJECT, Entry::Tracepoint),

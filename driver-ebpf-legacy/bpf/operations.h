@@ -59,7 +59,7 @@ ENTRY_TAIL(op_vector)
 static __always_inline void gather(void *ctx, void *chain, int message)
 {
 	struct slot *slot = my_slot();
-	__u64 ptr, len;
+	__u64 len;
 	__s64 most;
 
 	if (!slot)
@@ -67,13 +67,12 @@ static __always_inline void gather(void *ctx, void *chain, int message)
 	struct out o = OUT(slot);
 
 	if (length_of(&o, &slot->op, &len, &most)) {
-		struct gather g = gathering(&slot->op, message ? 0 : len, most);
+		struct gather g = gathering(&slot->op, arg_at(&o, slot->op.arg), message ? 0 : len, most);
 
-		ptr = arg_at(&o, slot->op.arg);
 		if (message)
-			op_msg(&o, slot->op.what, 0, ptr, g), forget_rooms();
+			op_msg(&o, 0, &g), forget_rooms();
 		else
-			op_iov(&o, slot->op.what, 0, ptr, g);
+			op_iov(&o, &g);
 	}
 	next(ctx, chain, slot);
 }

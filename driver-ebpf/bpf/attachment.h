@@ -49,6 +49,20 @@ static __always_inline __u64 arg_at(const struct out *o, __u64 at)
 	return at < 6 ? o->event->args[at] : 0;
 }
 
+/*
+ * Defines a part of the interpreter, which does what name_inline() does. A driver may define this so that the verifier
+ * follows a part by itself.
+ */
+#ifndef PART
+#define PART(name, type)                                                                                               \
+	static __always_inline int name(const struct out *o, type *with) { return name##_inline(o, with); }
+#endif
+
+/* A loop of at most `most` steps; `zero` is a 0 that was just written to memory. A driver may have another one. */
+#ifndef STEPS
+#define STEPS(i, zero, most) for (int i = 0; i < (most); i++)
+#endif
+
 #define PAD8(x) (((x) + 7) & ~7u)
 
 static __always_inline void incomplete(const struct out *o) { o->event->flags |= LANNER_FLAG_INCOMPLETE; }

@@ -69,6 +69,11 @@ static __always_inline void take_bytes(const struct out *o, __u8 what, __u8 part
 	at = begin_attachment(o);
 	if (!at)
 		return;
+	/* what the verifier knows of them is forgotten, so that it follows what comes once */
+	DONE(at) = limit;
+	TOTAL(at) = len;
+	take = DONE(at);
+	len = TOTAL(at);
 	if (len <= take) {
 		take = len;
 		status = LANNER_WHOLE;

@@ -109,9 +109,12 @@ static __always_inline void choose(const struct out *o, const struct lanner_op *
 /* Bytes of whole longs that hold this many bits. */
 static __always_inline __u64 bits_in_bytes(const struct out *o, __u64 bits)
 {
+	__u64 word;
+
 	if (bits > LANNER_BITS_MAX)
 		bits = LANNER_BITS_MAX;
-	return (bits + 8 * word_size(o) - 1) / (8 * word_size(o)) * word_size(o);
+	word = word_size(o);
+	return (bits + 8 * word - 1) / (8 * word) * word;
 }
 
 /* Whether the kernel replaces the length of an operation's bytes. */

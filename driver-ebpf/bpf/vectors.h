@@ -22,23 +22,27 @@ static __always_inline long read_iovec(__u64 small, __u64 at, __u64 *base, __u64
 #define IOVECS 16
 #endif
 
-/* How a vector is gathered. */
+/* A vector, and how it is gathered. */
 struct gather {
-	__u32 limit;	/* capture at most this many bytes */
-	__u16 entries;	/* read at most this many entries */
-	__u16 unit;	/* 0: entries are struct iovec; else they are pointers to this many bytes each */
-	__u64 count;	/* entries of the vector */
-	__s64 most;	/* bytes of data, as the kernel says: it can say more than there is room for; negative: all */
-	__u32 received; /* the kernel has written it */
+	__u64 ptr;
+	__u32 limit;	 /* capture at most this many bytes */
+	__u16 entries;	 /* read at most this many entries */
+	__u16 unit;	 /* 0: entries are struct iovec; else they are pointers to this many bytes each */
+	__u64 count;	 /* entries of the vector */
+	__s64 most;	 /* bytes of data, as the kernel says: it can say more than there is room for; negative: all */
+	__u8 received;	 /* the kernel has written it */
+	__u8 what, part; /* names the attachment */
 };
 
 /* The most bytes of an address in a message. */
 #define NAME_LIMIT 128
 
 /* How an operation of a plan gathers. */
-static __always_inline struct gather gathering(const struct lanner_op *op, __u64 count, __s64 most)
+static __always_inline struct gather gathering(const struct lanner_op *op, __u64 ptr, __u64 count, __s64 most)
 {
 	struct gather g = {
+	    .ptr = ptr,
+	    .what = op->what,
 	    .limit = op->limit,
 	    .entries = op->entries,
 	    .unit = op->unit,
@@ -64,17 +68,17 @@ static __always_inline long read_entry(__u64 small, __u16 unit, __u64 ptr, __u32
 }
 
 /* The bytes that a vector points to, one entry after another. */
-static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __u64 ptr, struct gather g)
+static __always_inline int op_iov_inline(const struct out *o, const struct gather *g)
 {
-	__u32 limit = g.limit;
+	__u32 limit = g->limit;
 	__u32 half = o->chunk / 2;
 	__u8 *at;
 
-	if (!ptr && g.most <= 0)
-		return;
+	if (!g->ptr && g->most <= 0)
+		return 0;
 	at = begin_attachment(o);
 	if (!at)
-		return;
+		return 0;
 	if (limit > half) {
 		incomplete(o);
 		limit = half;
@@ -91,19 +95,22 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 		__u8 what, part;
 	} *to = (void *)(at + HEAD + half);
 
-	to->ptr = (__u64)USER(ptr);
-	to->count = ptr ? g.count : 0;
+	to->ptr = (__u64)USER(g->ptr);
+	to->count = g->ptr ? g->count : 0;
 	to->limit = limit;
 	to->small = narrow(o);
-	to->most = g.most;
-	to->entries = g.entries;
-	to->unit = g.unit;
-	to->what = what;
-	to->part = part;
+	to->most = g->most;
+	to->entries = g->entries;
+	to->unit = g->unit;
+	to->what = g->what;
+	to->part = g->part;
+	if (to->count > IOVECS)
+		STATUS(at) = LANNER_TRUNCATED;
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif
-	for (int i = 0; i < IOVECS; i++) {
+	STEPS(i, DONE(at), IOVECS)
+	{
 		__u64 base, len, total = TOTAL(at), done = DONE(at), room, take;
 		void *from;
 		__u8 *into;
@@ -115,8 +122,6 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 			STATUS(at) = LANNER_TRUNCATED;
 			break;
 		}
-		if (i == IOVECS - 1 && to->count > IOVECS)
-			STATUS(at) = LANNER_TRUNCATED;
 		if (read_entry(to->small & 1, to->unit, to->ptr, i, &base, &len) != 0) {
 			STATUS(at) = LANNER_FAULT;
 			break;
@@ -153,16 +158,20 @@ static __always_inline void op_iov(const struct out *o, __u8 what, __u8 part, __
 	}
 	finish_attachment(o, at, to->what, to->part, STATUS(at), LANNER_RAW, DONE(at),
 			  to->most >= 0 ? to->most : TOTAL(at));
+	return 0;
 }
+
+PART(op_iov, const struct gather)
 
 /* Names a part of message `index` of an array. */
 #define PART_OF(index, part) ((index) << 2 | (part))
 
 /* A struct msghdr (recvmsg(2)): its name, its data, its control messages. `index`: its place in an array, or 0. */
-static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, __u64 ptr, struct gather g)
+static __always_inline void op_msg(const struct out *o, __u8 index, struct gather *g)
 {
 	__u64 name, iov, iovs, control, control_len, size, m[8] = {}; /* 6 words, and room for what SIZED could add */
-	__u64 name_room = NAME_LIMIT;
+	__u64 name_room = NAME_LIMIT, ptr = g->ptr;
+	__u8 what = g->what;
 	__s32 name_len;
 
 	if (!ptr)
@@ -176,15 +185,17 @@ static __always_inline void op_msg(const struct out *o, __u8 what, __u8 index, _
 	} else {
 		name = m[0], name_len = m[1], iov = m[2], iovs = m[3], control = m[4], control_len = m[5];
 	}
-	if (g.received && name && name_len > 0) {
+	if (g->received && name && name_len > 0) {
 		/* the number of the first message of the array, behind msg_name */
 		name_room = room_at(o, ptr - index * MMSGHDR(word_size(o)) + word_size(o), index);
 		if (name_room > NAME_LIMIT)
 			name_room = NAME_LIMIT;
 	}
 	take_bytes(o, what, PART_OF(index, LANNER_PART_NAME), name_room, name_len > 0 ? name : 0, name_len, 0);
-	g.count = iovs;
-	op_iov(o, what, PART_OF(index, LANNER_PART_DATA), iov, g);
+	g->ptr = iov;
+	g->count = iovs;
+	g->part = PART_OF(index, LANNER_PART_DATA);
+	op_iov(o, g);
 	take_bytes(o, what, PART_OF(index, LANNER_PART_CONTROL), 256, control_len ? control : 0, control_len, 0);
 	return;
 fault:;
@@ -198,12 +209,12 @@ fault:;
 static __always_inline void op_mmsg_one(const struct out *o, const struct lanner_op *op, __u32 index)
 {
 	__u64 ptr = arg_at(o, op->arg) + index * 8 * word_size(o);
-	struct gather g = gathering(op, 0, -1);
+	struct gather g = gathering(op, ptr, 0, -1);
 	__u32 len = 0;
 
 	if (o->event->ret >= 0 && READ_USER(&len, sizeof(len), USER(ptr + 7 * word_size(o))) == 0)
 		g.most = len;
-	op_msg(o, op->what, index, ptr, g);
+	op_msg(o, index, &g);
 }
 
 /* Whether message `index` of an array is to be captured: it was sent or received. */
