@@ -69,14 +69,24 @@ pub(crate) fn values(
 
 /// Runs a program in every mode of every driver, and compares the values that are there.
 pub(crate) fn expect(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
+    expect_in(&modes(), question, program, expected);
+}
+
+/// The same in some modes. `AT` is the empty folder.
+pub(crate) fn expect_in(
+    modes: &[Vec<String>],
+    question: (&str, &[&str]),
+    program: &str,
+    expected: &[&[&str]],
+) {
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().join("empty").display().to_string();
     let expected: Vec<Vec<String>> = expected
         .iter()
         .map(|row| row.iter().map(|text| text.replace("AT", &at)).collect())
         .collect();
-    for driver in modes() {
-        let found = values(&driver, folder.path(), question, program);
+    for driver in modes {
+        let found = values(driver, folder.path(), question, program);
         assert_eq!(as_texts(&found), expected, "{driver:?}");
     }
 }

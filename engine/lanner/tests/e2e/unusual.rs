@@ -5,7 +5,7 @@ use serde_json::Value;
 use test_support::{is_root, skipped};
 
 use crate::lanner::modes;
-use crate::state::{as_texts, expect, values};
+use crate::state::{as_texts, expect, expect_in, values};
 
 /// The modes that report calls when they have returned.
 fn returning() -> Vec<Vec<String>> {
@@ -16,11 +16,7 @@ fn returning() -> Vec<Vec<String>> {
 
 /// Compares the values that are there, where calls are reported when they have returned.
 pub(crate) fn expect_returned(question: (&str, &[&str]), program: &str, expected: &[&[&str]]) {
-    let folder = tempfile::tempdir().expect("a folder");
-    for driver in returning() {
-        let found = values(&driver, folder.path(), question, program);
-        assert_eq!(as_texts(&found), expected, "{driver:?}");
-    }
+    expect_in(&returning(), question, program, expected);
 }
 
 #[test]
