@@ -399,60 +399,6 @@ fn events_that_are_no_calls_have_a_type_and_a_process() {
 }
 
 #[test]
-fn ends_and_signals_have_falcos_parameters() {
-    let ended = |status| {
-        let mut exit = Ev::exit(22, 22);
-        exit.header.ret = status;
-        exit
-    };
-    expect(
-        &with(shells(), ended(3 << 8)),
-        &[
-            ("evt.args", s("status=768 ret=3 sig=0 core=0 reaper_tid=0")),
-            ("evt.arg.ret", s("3")),
-            ("evt.rawarg.status", i(768)),
-            ("evt.arg[1]", s("3")),
-            ("evt.arg.spid", NONE),
-        ],
-    );
-    // of a process with a child
-    let mut killed = Ev::exit(21, 21);
-    killed.header.ret = 0x8b;
-    expect(
-        &with(shells(), killed),
-        &[
-            ("evt.arg.sig", s("SIGSEGV")),
-            ("evt.rawarg.sig", i(11)),
-            ("evt.arg.core", s("1")),
-            ("evt.rawarg.reaper_tid", i(1)),
-        ],
-    );
-    // its status is not known
-    expect(
-        &with(shells(), ended(0).entered()),
-        &[
-            ("evt.arg.ret", NONE),
-            (
-                "evt.args",
-                s("status=<NA> ret=<NA> sig=<NA> core=<NA> reaper_tid=0"),
-            ),
-        ],
-    );
-    let mut signal = Ev::new(Kind::Signal, 22);
-    signal.header.args = [15, 21, 0, 0, 0, 0];
-    expect(
-        &with(shells(), signal),
-        &[
-            ("evt.type", s("signaldeliver")),
-            ("evt.arg.sig", s("SIGTERM")),
-            ("evt.rawarg.spid", i(21)),
-            ("evt.arg.dpid", s("cat")),
-            ("evt.args", s("spid=21(bash) dpid=22(cat) sig=15(SIGTERM)")),
-        ],
-    );
-}
-
-#[test]
 fn event_types_have_one_number_by_name_and_by_event() {
     let registry = FieldRegistry::new("host");
     let fields = registry.fields();

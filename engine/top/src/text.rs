@@ -69,7 +69,6 @@ pub(crate) fn span(ns: u64) -> String {
 }
 
 /// A size in at most six characters: `999`, `12.3K`, `4.5M`, in powers of 1024.
-
 pub(crate) fn bytes(number: u64) -> String {
     scaled(number, 1024, &["", "K", "M", "G", "T", "P", "E"])
 }
