@@ -153,6 +153,10 @@ impl Inspector {
             self.take_recorded_cgroups(header, key);
             return;
         }
+        if self.is_replay() {
+            self.follow_cgroup(header, key);
+            return;
+        }
         let Some(process) = self.processes.get(key) else {
             return;
         };
@@ -219,6 +223,18 @@ impl Inspector {
         {
             process.cgroups = group;
             self.moved.push(key);
+        }
+    }
+
+    /// Puts processes whose events had this id before it was known what it means into these cgroups.
+    fn put_all_into(&mut self, id: u64, group: &Arc<Cgroups>) {
+        let has_id = |key: &ProcessKey| {
+            let process = self.processes.get(*key);
+            process.is_some_and(|process| process.cgroup_id == id)
+        };
+        let keys: Vec<ProcessKey> = self.processes.keys().filter(has_id).collect();
+        for key in keys {
+            self.put_into(key, Arc::clone(group));
         }
     }
 
@@ -297,6 +313,7 @@ impl Inspector {
         let says_all = header.tgid == 0 || is_unified(&group);
         if header.cgroup != 0 && says_all && self.cgroups_by_id.len() < MAX_IDS {
             self.cgroups_by_id.insert(header.cgroup, Arc::clone(&group));
+            self.put_all_into(header.cgroup, &group);
         }
         let key = self.processes.key(header.tgid);
         if let Some(key) = key

@@ -207,6 +207,42 @@ fn state_of(path: &std::path::Path, mut each: impl FnMut(&inspect::Seen)) -> ins
 }
 
 #[test]
+fn an_id_puts_a_process_into_its_cgroups_whenever_its_meaning_is_said() {
+    let exec = |cgroup| {
+        let mut exec = Ev::exec(8, "/bin/true", &["true"], driver_api::event::Ids::default());
+        exec.header.cgroup = cgroup;
+        exec.bytes()
+    };
+    let mut builder = EventBuilder::new();
+    let mut says = |cgroup, text: &str| {
+        let report = inspect::Report {
+            fact: Fact::Cgroups,
+            text: text.as_bytes(),
+            pid: 0,
+            cgroup,
+            time_ns: 5_000_000_000,
+        };
+        report.event(&mut builder).unwrap().to_vec()
+    };
+    let host = says(2, "4:memory:/\n0::/\n");
+    let container = says(3, &format!("4:memory:/docker/{ID}\n0::/\n"));
+    for events in [
+        vec![exec(3), container.clone()],
+        vec![host, exec(2), container, exec(3)],
+    ] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = Writer::new(file.reopen().unwrap(), Clock::fixed(7)).unwrap();
+        for event in &events {
+            writer.event(&Event::parse(event).unwrap()).unwrap();
+        }
+        writer.finish().unwrap();
+        let state = state_of(file.path(), |_| {});
+        let process = state.process_by_pid(8).unwrap();
+        assert_eq!(&*process.cgroups.container.as_ref().unwrap().id, ID);
+    }
+}
+
+#[test]
 fn users_are_those_of_the_host_that_recorded() {
     let folder = tempfile::tempdir().unwrap();
     let etc = folder.path();
