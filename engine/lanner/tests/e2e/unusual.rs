@@ -219,8 +219,9 @@ fn the_target_of_a_link_is_shown_from_its_directory() {
 
 #[test]
 fn the_first_terminal_that_a_session_opens_is_its_own() {
-    let program = "import pty\nmaster, slave = pty.openpty()\nname = os.ttyname(slave)\nnumber = os.fstat(slave).st_rdev\n\
-        if os.fork() == 0:\n    os.setsid()\n    miss('/none-0-mark')\n    os.open(name, os.O_RDWR)\n    miss('/terminal-%d-mark' % number)\n\
+    // /proc says which terminal a session has, so the second before lets lanner look
+    let program = "import pty, time\nmaster, slave = pty.openpty()\nname = os.ttyname(slave)\nnumber = os.fstat(slave).st_rdev\n\
+        if os.fork() == 0:\n    os.setsid()\n    miss('/none-0-mark')\n    time.sleep(1)\n    os.open(name, os.O_RDWR)\n    miss('/terminal-%d-mark' % number)\n\
         \u{20}   os._exit(0)\nos.wait()\n";
     let question = (
         "evt.type in (open, openat) and fd.name endswith -mark",
