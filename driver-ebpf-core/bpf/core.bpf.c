@@ -53,7 +53,7 @@ struct {
 	__type(value, struct seen_rooms);
 } rooms SEC(".maps");
 
-/* By thread id; one entry if nobody asks how long calls take. */
+/* By thread id; one entry where the times of calls are not asked for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, TIMED_THREADS);

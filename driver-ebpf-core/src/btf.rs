@@ -24,7 +24,7 @@ pub(crate) enum Sort {
     Rest,
 }
 
-/// How a kind is laid out: so many bytes follow the first twelve, and so many for each element.
+/// The layout of a kind: how many bytes follow the first twelve, and how many each element has.
 struct Layout {
     sort: Sort,
     fixed: usize,

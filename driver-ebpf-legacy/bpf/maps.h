@@ -51,7 +51,7 @@ MAP(variants, HASH, sizeof(struct lanner_variant_key), sizeof(struct lanner_op),
 MAP(pointers, ARRAY, 4, sizeof(struct lanner_pointers), 2 * LANNER_POINTING);
 /* How much room programs have in the calls that they are in, by thread id. Beyond its size, it is not known. */
 MAP(rooms, HASH, 4, sizeof(struct seen_rooms), 2048);
-/* By thread id; one entry if nobody asks how long calls take. */
+/* By thread id; one entry where the times of calls are not asked for. */
 MAP(timed, HASH, 4, sizeof(struct timed_call), TIMED_THREADS);
 /* Thread id to enum follow. */
 MAP(followed, HASH, 4, 1, 65536);

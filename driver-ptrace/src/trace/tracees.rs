@@ -72,7 +72,7 @@ pub(crate) struct Call {
     pub(crate) abi: Abi,
     pub(crate) nr: u32,
     pub(crate) args: [u64; 6],
-    /// When it was entered, in nanoseconds. None: nobody asks how long calls take.
+    /// When it was entered, in nanoseconds. None: the times of calls are not asked for.
     pub(super) entered_ns: Option<u64>,
     /// What the program has room for.
     pub(super) rooms: Option<Box<Rooms>>,

@@ -63,7 +63,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Those of a process of which only an event is known. An event has no effective ids: they are taken to be the real ones.
+    /// Those of a process that is known by an event alone. An event has no effective ids: they are taken to be the real ones.
     pub(super) fn of_event(header: &Header) -> Self {
         Self {
             uid: header.uid,

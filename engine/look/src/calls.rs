@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 struct Count {
     calls: u64,
     errors: u64,
-    /// Calls of which it is known how long they took, and the sum.
+    /// The calls whose times are known, and the sum of these times.
     timed: u64,
     took_ns: u64,
 }
