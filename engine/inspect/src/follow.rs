@@ -275,7 +275,11 @@ impl Inspector {
             }
             Effect::Fcntl => self.fcntl(call, seen),
             Effect::Pipe(flags) => {
-                let pipe = Descriptor::bare(DescriptorKind::Pipe);
+                // pipes have no names, but for those that a capture lists
+                let mut pipe = Descriptor::bare(DescriptorKind::Pipe);
+                if let Some(path) = call.event.fact(Fact::Path) {
+                    path.append_text(&mut pipe.name);
+                }
                 self.pair(call, 0, pipe, call.has(flags, CLOEXEC));
             }
             Effect::Socketpair => {

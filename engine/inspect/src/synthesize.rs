@@ -311,7 +311,14 @@ impl Synthesizer<'_> {
                 self.call(who, "memfd_create", &[], ret, &[(0, Encoding::Raw, name)]);
             }
             DescriptorKind::Pipe => {
-                self.call(who, "pipe2", &[], 0, &[(0, Encoding::Raw, twice)]);
+                let ends = (0, Encoding::Raw, twice);
+                let path = (Fact::Path as u8, Encoding::Raw, &*what.name);
+                let said = if what.name.is_empty() {
+                    &[ends][..]
+                } else {
+                    &[ends, path]
+                };
+                self.call(who, "pipe2", &[], 0, said);
             }
             DescriptorKind::Ipv4 | DescriptorKind::Ipv6 => self.inet(who, fd, what),
             DescriptorKind::Unix => {

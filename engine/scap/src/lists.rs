@@ -88,6 +88,8 @@ pub(crate) enum Opened {
     Bound(u16, End),
     Unix(Vec<u8>),
     Memfd(Vec<u8>),
+    /// One end of a pipe, with its name in /proc: `pipe:[INODE]`, or the path of a FIFO.
+    Pipe(Vec<u8>),
     /// Another one, which the call of this name makes.
     Made(&'static str),
     /// Anything else.
@@ -319,6 +321,7 @@ fn opened(kind: u8, from: &mut Bytes<'_>) -> Option<Opened> {
             from.u32()?;
             Opened::File(name(from)?)
         }
+        7 => Opened::Pipe(name(from)?),
         20 => Opened::Memfd(name(from)?),
         UNSUPPORTED => {
             let name = name(from)?;
@@ -331,7 +334,7 @@ fn opened(kind: u8, from: &mut Bytes<'_>) -> Option<Opened> {
                 _ => Opened::Other,
             }
         }
-        7 | 9..=15 | 17..=19 | 21 => {
+        9..=15 | 17..=19 | 21 => {
             name(from)?;
             match kind {
                 9 => Opened::Made("eventfd2"),
@@ -342,7 +345,6 @@ fn opened(kind: u8, from: &mut Bytes<'_>) -> Option<Opened> {
                 18 => Opened::Made("userfaultfd"),
                 19 => Opened::Made("io_uring_setup"),
                 21 => Opened::Made("pidfd_open"),
-                7 => Opened::Made("pipe2"),
                 15 => Opened::Made("socket"),
                 _ => Opened::Other,
             }

@@ -394,9 +394,10 @@ impl StateWriter<'_> {
                 self.call(who, "bind", &[number, 1], 0, &[(1, &address)]);
                 self.call(who, "listen", &[number], 0, &[]);
             }
-            Opened::Made("pipe2") => {
+            Opened::Pipe(name) => {
                 let twice = [fd.to_ne_bytes(), fd.to_ne_bytes()].concat();
-                self.call(who, "pipe2", &[1], 0, &[(0, &twice)]);
+                let path = (Fact::Path as u8, name.as_slice());
+                self.call(who, "pipe2", &[1], 0, &[(0, &twice), path]);
             }
             // a capture does not say the protocol
             Opened::Made("socket") => {

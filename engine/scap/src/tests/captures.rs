@@ -129,7 +129,8 @@ fn descriptors_of_the_list_are_in_the_state() {
     let unix = Body::default().u64(6).u64(0).u8(8).u64(1).u64(2);
     let unix = unix.string(b"/run/x.sock");
     let directory = Body::default().u64(7).u64(0).u8(2).string(b"/home");
-    let body = [socket, server, unix, directory]
+    let fifo = Body::default().u64(8).u64(0).u8(7).string(b"/run/fifo");
+    let body = [socket, server, unix, directory, fifo]
         .map(|entry| entry.0)
         .concat();
     maker.block(0x203, &[long(7), body].concat());
@@ -144,7 +145,7 @@ fn descriptors_of_the_list_are_in_the_state() {
         let update = inspector.update(event);
         if !event.has(Flags::UNSELECTED) {
             let process = update.process.unwrap();
-            for fd in 4..8 {
+            for fd in 4..9 {
                 let descriptor = inspector.descriptor_of(process, 7, fd).unwrap();
                 let name = String::from_utf8(descriptor.name.clone()).unwrap();
                 seen.push(format!("{} {name}", descriptor.kind.letter()));
@@ -158,7 +159,8 @@ fn descriptors_of_the_list_are_in_the_state() {
             "4 192.0.2.1:40000->192.0.2.9:443",
             "4 0.0.0.0:80",
             "u /run/x.sock",
-            "d /home"
+            "d /home",
+            "p /run/fifo"
         ]
     );
 }

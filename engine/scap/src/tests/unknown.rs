@@ -330,6 +330,11 @@ fn descriptors_have_types_that_readers_of_2022_know() {
         open("io_uring_setup", 5),
         open("pidfd_open", 6),
         open("eventfd2", 7),
+        state(
+            Ev::call(7, "pipe2", &[1], 0)
+                .said(0, &[8, 0, 0, 0, 8, 0, 0, 0])
+                .fact(Fact::Path, b"/run/fifo"),
+        ),
         something(),
     ]);
     let mut count = 0;
@@ -347,7 +352,7 @@ fn descriptors_have_types_that_readers_of_2022_know() {
             count += 1;
         }
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
     // lanner knows them again
     let state = file.state();
     let key = state.living().next().unwrap().0;
@@ -358,10 +363,13 @@ fn descriptors_have_types_that_readers_of_2022_know() {
         DescriptorKind::IoUring,
         DescriptorKind::Pidfd,
         DescriptorKind::Event,
+        DescriptorKind::Pipe,
     ];
     for (fd, expected) in (3..).zip(expected) {
         assert_eq!(kind(fd), Some(expected));
     }
+    let fifo = state.descriptor_of(key, 7, 8).unwrap();
+    assert_eq!(fifo.name, b"/run/fifo");
 }
 
 #[test]
