@@ -7,8 +7,8 @@
 //! | number that reads like another one | `words/number.rs`, the head of `syscalls.tbl` |
 //! | number that reads in its own way | these two and the decoder's `number.rs`, which has its text, JSON and Falco form |
 //! | number that rule tests can give by name | these three and the rule tests' `script/value.rs` |
-//! | memory with a length | `words/buffer.rs`, the head of `syscalls.tbl`, the decoder's `value.rs` and `structs.rs`, the decoder's file for its forms, the rule tests' `script/value.rs` |
-//! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs` and `structs.rs`, the rule tests' `script/value.rs`, the head of `syscalls.tbl` |
+//! | memory with a length | `words/buffer.rs`, this file, the head of `syscalls.tbl`, the decoder's `value.rs` and its file for the forms |
+//! | anything else: a variant of [`Kind`] | this file, `parse/kind.rs`, `plan/build.rs`, the decoder's `value.rs`, the head of `syscalls.tbl` |
 //!
 //! A line of a table that uses the kind, and the test of it, come on top. The compiler points to each place:
 //! no match over [`Kind`], [`Number`], [`Reading`](super::Reading) or [`Buffer`] outside the tests has a wildcard
@@ -126,6 +126,47 @@ impl Kind {
             | Self::None => None,
         }
     }
+
+    /// How a person describes a value of this kind.
+    pub const fn input(&self) -> Input {
+        match self {
+            Self::Number(number, _) => Input::Number(*number),
+            Self::Flags(set, _) | Self::Enum(set, _) => Input::Names(set),
+            Self::Str
+            | Self::Path(_)
+            | Self::Buffer(Buffer::Bytes | Buffer::Name | Buffer::Iovec, _) => Input::Text,
+            Self::Strv => Input::Texts,
+            Self::Struct(of, _) => Input::Fields(of),
+            Self::Buffer(Buffer::SockAddr, _) => Input::Address,
+            Self::Array(..) => Input::None,
+            Self::Buffer(
+                Buffer::Mmsghdr
+                | Buffer::Sigset
+                | Buffer::FdSet
+                | Buffer::CpuSet
+                | Buffer::NodeMask
+                | Buffer::Pages
+                | Buffer::MsgBuf
+                | Buffer::HwAddr
+                | Buffer::SockOption
+                | Buffer::Dirents
+                | Buffer::Dirents64,
+                _,
+            )
+            | Self::Msghdr
+            | Self::SigArg
+            | Self::Pointers(..)
+            | Self::To(..)
+            | Self::Chars(_)
+            | Self::Raw(_)
+            | Self::Rest
+            | Self::CapSet
+            | Self::Ip6
+            | Self::By(..)
+            | Self::Ioc
+            | Self::None => Input::Pointer,
+        }
+    }
 }
 
 /// What it is, in words for people.
@@ -158,6 +199,27 @@ impl fmt::Display for Kind {
             Self::None => f.write_str("none"),
         }
     }
+}
+
+/// How a person describes a value, such as in the test of a rule.
+#[derive(Debug, Clone, Copy)]
+pub enum Input {
+    /// By the bytes of a text.
+    Text,
+    /// By several texts.
+    Texts,
+    /// By the values of fields.
+    Fields(&'static Structure),
+    /// As a socket address.
+    Address,
+    /// By names of bits or values.
+    Names(&'static SymbolSet),
+    /// As a number of this kind.
+    Number(Number),
+    /// As an address in memory, without what is there.
+    Pointer,
+    /// There is no way yet.
+    None,
 }
 
 /// A length: where it is, and what is added to it.

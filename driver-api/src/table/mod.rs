@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use crate::event::Abi;
 
-pub use kind::{Kind, Len, LenFrom};
+pub use kind::{Input, Kind, Len, LenFrom};
 pub use multiplexed::{FIRST_WORD, MULTIPLEXED_BIT, Multiplexed};
 pub use netlink::{NetlinkAttributes, NetlinkProtocol, NetlinkRow, NetlinkValue};
 pub use structure::{AARCH64, ARM, Field, Layout, NARROW, Structure, has_narrow_pointers};

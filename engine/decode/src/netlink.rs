@@ -17,9 +17,9 @@ use super::errno;
 use super::forms::Forms as _;
 use super::number;
 use super::sockaddr::bytes_at;
-use super::structs::{Struct, in_place};
+use super::structs::Struct;
 use super::symbols::{self, Remark, hex, write_enum, write_flags};
-use super::value::Value;
+use super::value::{Value, in_place};
 
 /// Attributes in attributes, and messages in errors, are followed this far.
 const DEPTH: u8 = 12;

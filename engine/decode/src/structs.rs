@@ -1,22 +1,16 @@
 //! Structures and arrays, as `structs.tbl` lays them out.
 
 use std::fmt::Write as _;
-use std::net::Ipv6Addr;
 
 use driver_api::event::{Event, Status};
 use driver_api::plan::POINTERS;
-use driver_api::table::{
-    Buffer, Field, Kind, Reading, STRUCTURES, Structure, Width, has_narrow_pointers,
-};
+use driver_api::table::{Field, Kind, STRUCTURES, Structure, has_narrow_pointers};
 
-use super::buffer::{HwAddr, Inline, is_cut, quote};
+use super::buffer::{is_cut, quote};
 use super::forms::{Forms, Style, and_more, list};
 use super::json::Members;
-use super::number::{self, Number};
-use super::sets::{Capabilities, Signals};
-use super::sockaddr::{Ip, SockAddr};
-use super::symbols::{Enum, Flags};
-use super::value::Value;
+use super::number;
+use super::value::{Value, in_place};
 
 /// A structure in the bytes of an event.
 #[derive(Debug, Clone, Copy)]
@@ -260,83 +254,6 @@ impl<'a> Array<'a> {
             .chunks_exact(size)
             .filter_map(move |chunk| in_place(kind, layout, chunk))
     }
-}
-
-/// What the beginning of these bytes is; none: not all of it was captured, or it is in no structure.
-pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
-    let narrow = has_narrow_pointers(layout);
-    let size = kind.size(layout);
-    let own = size.and_then(|size| bytes.get(..size));
-    Some(match kind {
-        Kind::Number(number, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Number(Number::new(bits, *width, number.reading()))
-        }
-        Kind::Flags(set, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Flags(Flags(bits, set.of(layout)))
-        }
-        Kind::Enum(set, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Enum(Enum(bits, set.of(layout)))
-        }
-        Kind::CapSet => {
-            let half = |at| number::of_memory(bytes, at, Width::U32, narrow);
-            // version 1 of the structure has one half only
-            Value::Capabilities(Capabilities(half(0)? | half(12).unwrap_or(0) << 32))
-        }
-        Kind::Ip6 => {
-            let ip: [u8; 16] = *bytes.first_chunk()?;
-            Value::Ip(Ip(Ipv6Addr::from(ip).into()))
-        }
-        Kind::To(_, _, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Number(Number::new(bits, *width, Reading::Address))
-        }
-        Kind::Rest => Value::Inline(Inline(bytes)),
-        // a structure can be captured in part
-        Kind::Struct(of, None) => {
-            let cut = own.is_none();
-            Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes), cut))
-        }
-        Kind::Chars(_) => {
-            // a string that ends in what was captured is whole, even if the room behind it is not
-            let end = |bytes: &[u8]| bytes.iter().position(|b| *b == 0);
-            let all = own.or_else(|| end(bytes).map(|_| bytes))?;
-            Value::Inline(Inline(all.get(..end(all).unwrap_or(all.len()))?))
-        }
-        Kind::Raw(_) => Value::Inline(Inline(own?)),
-        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),
-        Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
-        Kind::Buffer(Buffer::HwAddr, _) => Value::HwAddr(HwAddr(own?)),
-        Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
-        // no field of a structure is of these kinds
-        Kind::Buffer(
-            Buffer::Bytes
-            | Buffer::Name
-            | Buffer::Iovec
-            | Buffer::Mmsghdr
-            | Buffer::FdSet
-            | Buffer::CpuSet
-            | Buffer::NodeMask
-            | Buffer::Pages
-            | Buffer::MsgBuf
-            | Buffer::SockOption
-            | Buffer::Dirents
-            | Buffer::Dirents64,
-            _,
-        )
-        | Kind::Struct(_, Some(_))
-        | Kind::Str
-        | Kind::Path(_)
-        | Kind::Strv
-        | Kind::Msghdr
-        | Kind::SigArg
-        | Kind::Pointers(..)
-        | Kind::By(..)
-        | Kind::Ioc
-        | Kind::None => return None,
-    })
 }
 
 impl Forms for Struct<'_> {

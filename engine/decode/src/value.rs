@@ -1,7 +1,11 @@
 //! One parameter of an event, typed.
 
+use std::net::Ipv6Addr;
+
 use driver_api::event::{Event, Fact, Kind as EventKind, Status};
-use driver_api::table::{Buffer, Kind, LenFrom, Param, Syscall, Width, Written};
+use driver_api::table::{
+    Buffer, Kind, LenFrom, Param, Reading, Syscall, Width, Written, has_narrow_pointers,
+};
 
 use super::buffer::{Bytes, HwAddr, Inline, SockOption, Str, Strings, is_cut};
 use super::dirents::{Dirents, Form};
@@ -264,5 +268,82 @@ fn memory<'a>(
         | Kind::Ip6
         | Kind::By(..)
         | Kind::None => Value::Bytes(Bytes(attached)),
+    })
+}
+
+/// What the beginning of these bytes is; none: not all of it was captured, or it is in no structure.
+pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Option<Value<'a>> {
+    let narrow = has_narrow_pointers(layout);
+    let size = kind.size(layout);
+    let own = size.and_then(|size| bytes.get(..size));
+    Some(match kind {
+        Kind::Number(number, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Number(Number::new(bits, *width, number.reading()))
+        }
+        Kind::Flags(set, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Flags(Flags(bits, set.of(layout)))
+        }
+        Kind::Enum(set, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Enum(Enum(bits, set.of(layout)))
+        }
+        Kind::CapSet => {
+            let half = |at| number::of_memory(bytes, at, Width::U32, narrow);
+            // version 1 of the structure has one half only
+            Value::Capabilities(Capabilities(half(0)? | half(12).unwrap_or(0) << 32))
+        }
+        Kind::Ip6 => {
+            let ip: [u8; 16] = *bytes.first_chunk()?;
+            Value::Ip(Ip(Ipv6Addr::from(ip).into()))
+        }
+        Kind::To(_, _, width) => {
+            let bits = number::of_memory(bytes, 0, *width, narrow)?;
+            Value::Number(Number::new(bits, *width, Reading::Address))
+        }
+        Kind::Rest => Value::Inline(Inline(bytes)),
+        // a structure can be captured in part
+        Kind::Struct(of, None) => {
+            let cut = own.is_none();
+            Value::Struct(Struct::new(of, layout, own.unwrap_or(bytes), cut))
+        }
+        Kind::Chars(_) => {
+            // a string that ends in what was captured is whole, even if the room behind it is not
+            let end = |bytes: &[u8]| bytes.iter().position(|b| *b == 0);
+            let all = own.or_else(|| end(bytes).map(|_| bytes))?;
+            Value::Inline(Inline(all.get(..end(all).unwrap_or(all.len()))?))
+        }
+        Kind::Raw(_) => Value::Inline(Inline(own?)),
+        Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),
+        Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
+        Kind::Buffer(Buffer::HwAddr, _) => Value::HwAddr(HwAddr(own?)),
+        Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
+        // no field of a structure is of these kinds
+        Kind::Buffer(
+            Buffer::Bytes
+            | Buffer::Name
+            | Buffer::Iovec
+            | Buffer::Mmsghdr
+            | Buffer::FdSet
+            | Buffer::CpuSet
+            | Buffer::NodeMask
+            | Buffer::Pages
+            | Buffer::MsgBuf
+            | Buffer::SockOption
+            | Buffer::Dirents
+            | Buffer::Dirents64,
+            _,
+        )
+        | Kind::Struct(_, Some(_))
+        | Kind::Str
+        | Kind::Path(_)
+        | Kind::Strv
+        | Kind::Msghdr
+        | Kind::SigArg
+        | Kind::Pointers(..)
+        | Kind::By(..)
+        | Kind::Ioc
+        | Kind::None => return None,
     })
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use decode::errno;
 use driver_api::event::Encoding;
-use driver_api::table::{Buffer, Kind, Number, Reading, Structure, SymbolSet};
+use driver_api::table::{Input, Kind, Number, Reading, Structure, SymbolSet};
 use suggest::did_you_mean;
 
 use super::error::{StepError, ValueError};
@@ -20,78 +20,53 @@ pub(super) enum Argument {
 
 /// The argument for a parameter of this kind.
 pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueError> {
-    let text = match (kind, given) {
+    let input = kind.input();
+    let text = match (input, given) {
         (_, Given::Missing) => return Ok(Argument::Number(0)),
-        (Kind::Strv, Given::Many(texts)) => {
+        (Input::Texts, Given::Many(texts)) => {
             let bytes = texts.iter().flat_map(|text| text.bytes().chain([0]));
             return Ok(Argument::Memory(Encoding::Strings, bytes.collect()));
         }
-        (Kind::Struct(of, _), Given::Fields(fields)) => {
+        (Input::Fields(of), Given::Fields(fields)) => {
             return structure(of, fields).map(|bytes| Argument::Memory(Encoding::Raw, bytes));
         }
         (_, Given::Many(_) | Given::Fields(_)) => return Err(ValueError::List),
         (_, Given::One(text)) => text,
     };
-    match kind {
-        Kind::Str
-        | Kind::Path(_)
-        | Kind::Buffer(Buffer::Bytes | Buffer::Name | Buffer::Iovec, _) => {
-            Ok(Argument::Memory(Encoding::Raw, text.as_bytes().to_vec()))
-        }
-        Kind::Buffer(Buffer::SockAddr, _) => {
-            sockaddr(text).map(|bytes| Argument::Memory(Encoding::Raw, bytes))
-        }
-        Kind::Flags(set, _) | Kind::Enum(set, _) => symbols(set, text).map(Argument::Number),
-        Kind::Number(Number::ClockId, _) => named("clock", text).map(Argument::Number),
-        Kind::Number(kind, _) => match kind.reading() {
-            Reading::DirFd if text == "AT_FDCWD" => {
-                Ok(Argument::Number(i64::from(libc::AT_FDCWD).cast_unsigned()))
-            }
-            Reading::Signal => named("signal", text).map(Argument::Number),
-            Reading::Mode | Reading::FileType => octal(text).map(Argument::Number),
-            Reading::Signed
-            | Reading::Unsigned
-            | Reading::Hex
-            | Reading::Pages
-            | Reading::Address
-            | Reading::DirFd
-            | Reading::Id
-            | Reading::Device
-            | Reading::IpcKey
-            | Reading::Limit
-            | Reading::Ioprio
-            | Reading::ClockId
-            | Reading::WaitStatus
-            | Reading::Ip4
-            | Reading::Network => number(text).map(Argument::Number),
-        },
-        Kind::Struct(..) | Kind::Array(..) | Kind::Strv => Err(ValueError::Undescribable),
-        Kind::Buffer(
-            Buffer::Mmsghdr
-            | Buffer::Sigset
-            | Buffer::FdSet
-            | Buffer::CpuSet
-            | Buffer::NodeMask
-            | Buffer::Pages
-            | Buffer::MsgBuf
-            | Buffer::HwAddr
-            | Buffer::SockOption
-            | Buffer::Dirents
-            | Buffer::Dirents64,
-            _,
-        )
-        | Kind::Msghdr
-        | Kind::SigArg
-        | Kind::Pointers(..)
-        | Kind::To(..)
-        | Kind::Chars(_)
-        | Kind::Raw(_)
-        | Kind::Rest
-        | Kind::CapSet
-        | Kind::Ip6
-        | Kind::By(..)
-        | Kind::Ioc
-        | Kind::None => number(text).map(Argument::Number),
+    match input {
+        Input::Text => Ok(Argument::Memory(Encoding::Raw, text.as_bytes().to_vec())),
+        Input::Address => sockaddr(text).map(|bytes| Argument::Memory(Encoding::Raw, bytes)),
+        Input::Names(set) => symbols(set, text).map(Argument::Number),
+        Input::Number(kind) => numeral(kind, text).map(Argument::Number),
+        Input::Pointer => number(text).map(Argument::Number),
+        Input::Texts | Input::Fields(_) | Input::None => Err(ValueError::Undescribable),
+    }
+}
+
+/// A number of this kind, by its name or by its digits.
+fn numeral(kind: Number, text: &str) -> Result<u64, ValueError> {
+    if let Number::ClockId = kind {
+        return named("clock", text);
+    }
+    match kind.reading() {
+        Reading::DirFd if text == "AT_FDCWD" => Ok(i64::from(libc::AT_FDCWD).cast_unsigned()),
+        Reading::Signal => named("signal", text),
+        Reading::Mode | Reading::FileType => octal(text),
+        Reading::Signed
+        | Reading::Unsigned
+        | Reading::Hex
+        | Reading::Pages
+        | Reading::Address
+        | Reading::DirFd
+        | Reading::Id
+        | Reading::Device
+        | Reading::IpcKey
+        | Reading::Limit
+        | Reading::Ioprio
+        | Reading::ClockId
+        | Reading::WaitStatus
+        | Reading::Ip4
+        | Reading::Network => number(text),
     }
 }
 
