@@ -1,42 +1,33 @@
 //! Fields that rules rarely use and whose values lanner does not track. They are read from /proc when a rule asks, and have
 //! no value if the process or descriptor is gone by then.
 
+use driver_api::event::Layer;
 use inspect::{Capabilities, DescriptorKind, FileId, Process};
 use lanner_plugin::Value;
+use proc_pid::{Field, Stat, Status, TICKS_PER_SECOND};
 
 use super::process::{number, text};
 use super::view::View;
-use driver_api::event::Layer;
 
-/// The kernel's `USER_HZ`, in which /proc counts time.
-const NS_PER_TICK: u64 = 10_000_000;
+const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
 
-/// A line of `/proc/PID/status` that begins with a key and a colon, as a number.
-fn status<'a>(view: &View<'a>, key: &str, last: bool) -> Option<u64> {
+/// `/proc/PID/status` of the event's process.
+fn status(view: &View<'_>) -> Option<Status<Vec<u8>>> {
     let text = view.inspector.ask(view.known()?, "status")?;
-    line_of(&text, key, last)
+    Some(Status::parse(text))
 }
 
-fn line_of(text: &[u8], key: &str, last: bool) -> Option<u64> {
-    let text = String::from_utf8_lossy(text);
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
-    let mut words = line.split_ascii_whitespace();
-    let word = if last { words.last() } else { words.next() };
-    word?.parse().ok()
-}
-
-/// `VmSize`, `VmRSS` or `VmSwap`, in KiB.
-pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
-    // A kernel thread has no such line.
-    status(view, key, false).map_or(Value::None, Value::U64)
-}
-
-/// A line of `/proc/PID/status` in bytes.
+/// `VmSize`, `VmRSS` or `VmSwap`, in bytes.
 pub(super) fn memory_bytes<'a>(view: &View<'a>, key: &str) -> Value<'a> {
-    let kib = status(view, key, false);
-    kib.map_or(Value::None, |kib| Value::U64(kib.saturating_mul(1024)))
+    // A kernel thread has no such line.
+    let bytes = status(view).and_then(|status| status.memory(key));
+    bytes.map_or(Value::None, Value::U64)
+}
+
+/// The same in KiB.
+pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
+    let bytes = status(view).and_then(|status| status.memory(key));
+    bytes.map_or(Value::None, |bytes| Value::U64(bytes / 1024))
 }
 
 /// The process group's id in the process's own pid namespace.
@@ -49,8 +40,7 @@ pub(super) fn virtual_group(view: &View<'_>) -> Option<u32> {
     if process.pgid == process.pid {
         return process.vpid;
     }
-    let asked = || u32::try_from(status(view, "NSpgid", true)?).ok();
-    process.vpgid.or_else(asked)
+    process.vpgid.or_else(|| status(view)?.innermost_group())
 }
 
 /// The thread's id in its own pid namespace.
@@ -65,27 +55,24 @@ pub(super) fn virtual_thread<'a>(view: &View<'a>) -> Value<'a> {
     let text = view
         .inspector
         .ask(process, &format!("task/{}/status", view.seen.tid));
-    let id = text.and_then(|text| line_of(&text, "NSpid", true));
-    number(id.and_then(|id| u32::try_from(id).ok()))
+    number(text.and_then(|text| Status::parse(text).innermost_pid()))
 }
 
-/// A number of `/proc/PID/task/TID/stat`, by its number in proc(5).
-fn thread_stat(view: &View<'_>, field: usize) -> Option<u64> {
+/// A number of `/proc/PID/task/TID/stat`.
+fn thread_stat(view: &View<'_>, field: Field) -> Option<u64> {
     let text = view
         .inspector
         .ask(view.process()?, &format!("task/{}/stat", view.seen.tid))?;
-    let close = text.iter().rposition(|&b| b == b')')?;
-    let rest = std::str::from_utf8(text.get(close + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(field - 3)?.parse().ok()
+    Stat::parse(text).ok()?.get(field)
 }
 
-/// Page faults, by their field number in proc(5): 10 minor, 12 major (read from disk).
-pub(super) fn page_faults<'a>(view: &View<'a>, field: usize) -> Value<'a> {
+/// How many page faults a thread has had, of one of the two sorts.
+pub(super) fn page_faults<'a>(view: &View<'a>, field: Field) -> Value<'a> {
     thread_stat(view, field).map_or(Value::None, Value::U64)
 }
 
 /// The share of one CPU that these times in `stat` take since the thread's process began, in percent.
-pub(super) fn cpu<'a>(view: &View<'a>, fields: &[usize]) -> Value<'a> {
+pub(super) fn cpu<'a>(view: &View<'a>, fields: &[Field]) -> Value<'a> {
     let ticks = fields
         .iter()
         .try_fold(0_u64, |sum, field| Some(sum + thread_stat(view, *field)?));

@@ -55,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "driver-api",
             "inspect",
             "lanner-plugin",
+            "proc-pid",
             "scap",
             "suggest",
         ],

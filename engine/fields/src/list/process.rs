@@ -3,6 +3,7 @@
 use driver_api::event::Layer;
 use lanner_plugin::FieldKind::{Bool, F64, I64, String as Text, U64};
 use lanner_plugin::Value;
+use proc_pid::Field;
 
 use super::super::argument::Arg;
 use super::super::row::{ArgRule, FieldDef, Many};
@@ -239,13 +240,13 @@ pub(super) const PROCESS: &[FieldDef] = &[
         _ => Value::None,
     })
     .arg(ArgRule::Key),
-    F::new("thread.pfmajor", U64, "Page faults with reading from disk since the thread began.", |v, _| ask::page_faults(v, 12)),
-    F::new("thread.pfminor", U64, "Page faults without since the thread began.", |v, _| ask::page_faults(v, 10)),
+    F::new("thread.pfmajor", U64, "Page faults with reading from disk since the thread began.", |v, _| ask::page_faults(v, Field::MajorFaults)),
+    F::new("thread.pfminor", U64, "Page faults without since the thread began.", |v, _| ask::page_faults(v, Field::MinorFaults)),
     F::new("thread.exectime", U64, "Always 0: switches between threads are not captured.", |_, _| Value::U64(0)),
     F::new("thread.totexectime", U64, "Nanoseconds that the thread has run.", |v, _| ask::run_time(v)),
-    F::new("thread.cpu", F64, "Share of one CPU that the thread has used since its process began, in percent.", |v, _| ask::cpu(v, &[14, 15])),
-    F::new("thread.cpu.user", F64, "The same, of its own code.", |v, _| ask::cpu(v, &[14])),
-    F::new("thread.cpu.system", F64, "The same, in the kernel.", |v, _| ask::cpu(v, &[15])),
+    F::new("thread.cpu", F64, "Share of one CPU that the thread has used since its process began, in percent.", |v, _| ask::cpu(v, &[Field::UserTime, Field::SystemTime])),
+    F::new("thread.cpu.user", F64, "The same, of its own code.", |v, _| ask::cpu(v, &[Field::UserTime])),
+    F::new("thread.cpu.system", F64, "The same, in the kernel.", |v, _| ask::cpu(v, &[Field::SystemTime])),
     F::new("thread.vmsize", U64, "The process's virtual memory in KiB.", |v, _| ask::memory(v, "VmSize")),
     F::new("thread.vmsize.b", U64, "The same in bytes.", |v, _| ask::memory_bytes(v, "VmSize")),
     F::new("thread.vmrss", U64, "The process's memory in use, in KiB.", |v, _| ask::memory(v, "VmRSS")),
