@@ -144,12 +144,26 @@ pub fn rooms() -> Gap {
 
 /// Gaps of both drivers on every host.
 pub fn always(host: &Host) -> Vec<Gap> {
-    let mut gaps = vec![
-        Gap::new(
-            "process ids inside a PID namespace",
-            "programs in the kernel see the ids of the initial PID namespace",
-            "run lanner in the host's PID namespace",
-        ),
+    let mut gaps = vec![namespaces()];
+    gaps.extend(memory());
+    gaps.extend(lookups());
+    gaps.extend([own_programs(), submitted()]);
+    gaps.extend(host.preemptible.then(preempted));
+    gaps
+}
+
+/// Ids as the kernel's programs see them.
+fn namespaces() -> Gap {
+    Gap::new(
+        "process ids inside a PID namespace",
+        "programs in the kernel see the ids of the initial PID namespace",
+        "run lanner in the host's PID namespace",
+    )
+}
+
+/// Memory of programs that is read too early, too late, or in part.
+fn memory() -> Vec<Gap> {
+    vec![
         Gap::new(
             "arguments of an exec that were never read before the call",
             "memory that is not resident at the entry of execve cannot be captured there; \
@@ -170,8 +184,17 @@ pub fn always(host: &Host) -> Vec<Gap> {
              the facts argv and env of a successful exec are bounded by bytes alone",
             "",
         ),
-    ];
-    gaps.extend([
+        Gap::changed_memory(
+            "memory that a parameter points to is read when the call returns, but for paths of opens and programs, which \
+             the kernel knows: another thread can have changed it since the kernel read it",
+            "",
+        ),
+    ]
+}
+
+/// What is looked up after the call, or nowhere.
+fn lookups() -> Vec<Gap> {
+    vec![
         Gap::new(
             "descriptors that another process has passed on",
             "lanner looks in /proc for what came over a socket: if the process has ended by then, that is not known. A file \
@@ -179,9 +202,10 @@ pub fn always(host: &Host) -> Vec<Gap> {
              SECCOMP_ADDFD_FLAG_SEND, the process can have used it by then, and it is taken for the other one",
             "use ptrace",
         ),
-        Gap::changed_memory(
-            "memory that a parameter points to is read when the call returns, but for paths of opens and programs, which \
-             the kernel knows: another thread can have changed it since the kernel read it",
+        Gap::new(
+            "the file behind a descriptor that other threads replace at once",
+            "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \
+             can put another file in its place; kernel.path_in_doubt says where that can have happened",
             "",
         ),
         Gap::named_files(),
@@ -195,37 +219,40 @@ pub fn always(host: &Host) -> Vec<Gap> {
         Gap::relative_sockets(),
         Gap::kernel_files(),
         Gap::name_by_file(),
-        Gap::new(
-            "lanner's own programs and maps",
-            "who may call bpf(2) can detach or change them, after which events are missing; if no event arrives any more, \
-             the heartbeat of a lanner that captures the host says so, but it makes one call alone, and a change that \
-             leaves that call is not noticed",
-            "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
-             bpf(2)",
-        ),
-    ]);
-    gaps.push(Gap::new(
-        "the file behind a descriptor that other threads replace at once",
-        "it is looked up when the call that opened it returns: until then, a thread or process that shares the descriptors \
-         can put another file in its place; kernel.path_in_doubt says where that can have happened",
-        "",
-    ));
-    let operations = Gap::new(
+    ]
+}
+
+/// What a privileged program can do to the capture.
+fn own_programs() -> Gap {
+    Gap::new(
+        "lanner's own programs and maps",
+        "who may call bpf(2) can detach or change them, after which events are missing; if no event arrives any more, \
+         the heartbeat of a lanner that captures the host says so, but it makes one call alone, and a change that \
+         leaves that call is not noticed",
+        "let no program that is watched have CAP_BPF or CAP_SYS_ADMIN; the default rule \"BPF used\" reports who calls \
+         bpf(2)",
+    )
+}
+
+/// What is not known about operations of io_uring.
+fn submitted() -> Gap {
+    let gap = Gap::new(
         "results, descriptors and resolved paths of operations of io_uring",
         "an operation is captured when it is submitted, from the request in the program's memory, which another thread \
          can change meanwhile; what a ring opened or closed is looked up in /proc when it is used",
         Gap::DISABLE_IO_URING,
     );
-    gaps.push(operations.fixed_by(Gap::NO_IO_URING));
-    if host.preemptible {
-        gaps.push(Gap::new(
-            "calls that are made while a program is preempted",
-            "if this kernel preempts a program in the middle of a call, it does not run that program for another \
-             thread on the same CPU until it has ended: such calls are counted as lost, cause nested",
-            "boot with preempt=lazy (Linux 6.13), or preempt=none or voluntary, which make that rare or impossible",
-        ));
-    }
-    gaps
+    gap.fixed_by(Gap::NO_IO_URING)
+}
+
+/// Calls on a kernel that preempts programs.
+fn preempted() -> Gap {
+    Gap::new(
+        "calls that are made while a program is preempted",
+        "if this kernel preempts a program in the middle of a call, it does not run that program for another \
+         thread on the same CPU until it has ended: such calls are counted as lost, cause nested",
+        "boot with preempt=lazy (Linux 6.13), or preempt=none or voluntary, which make that rare or impossible",
+    )
 }
 
 #[cfg(test)]

@@ -54,13 +54,29 @@ const TRACE: &str = "use trace mode, where ptrace is allowed";
 
 /// What this mode cannot do.
 pub(super) fn gaps(host: &Host) -> Vec<Gap> {
-    let trace = TRACE;
-    let mut gaps = vec![
+    let mut gaps = [
+        before_the_call(),
+        lookups(),
+        processes(),
+        signals(),
+        targets(),
+        listeners(),
+    ]
+    .concat();
+    gaps.extend(guard::gaps(host));
+    gaps.extend(setuid(host));
+    gaps.extend(closed_memory(host));
+    gaps
+}
+
+/// What is not there yet when a notification comes: before the call.
+fn before_the_call() -> Vec<Gap> {
+    vec![
         Gap::new(
             "return values",
             "a notification comes when a call is entered, and the kernel does not report how it ends: fields of \
              the result are absent, and rules that ask for them do not match",
-            trace,
+            TRACE,
         ),
         times(),
         Gap::operations(
@@ -70,14 +86,20 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::new(
             "what the kernel writes into memory",
             "it is not there yet when the call is entered",
-            trace,
+            TRACE,
         ),
         Gap::new(
             "resolved paths and ends of sockets",
             "a new descriptor is not there yet when the call is entered; of a connection or a message, the address that \
              the program passed is shown",
-            trace,
+            TRACE,
         ),
+    ]
+}
+
+/// What is looked up too late, or nowhere.
+fn lookups() -> Vec<Gap> {
+    vec![
         hiding::gap(),
         reader::gap(),
         Gap::own_roots(),
@@ -87,28 +109,45 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::changed_memory(
             "the kernel reads that memory again when it makes the call: it can differ from what was captured \
              (seccomp_unotify(2))",
-            trace,
+            TRACE,
         ),
         Gap::program(),
         Gap::named_files(),
+        Gap::new(
+            "cgroup ids",
+            "the kernel gives them to programs in the kernel alone",
+            "",
+        ),
+    ]
+}
+
+/// Births, execs and exits.
+fn processes() -> Vec<Gap> {
+    vec![
         Gap::new(
             "the moment of births",
             "the calls that make processes and threads are left alone, so that a birth is reported when the child \
              makes its first call that the filter asks about, which glibc does at once; a child that makes none is \
              missed. Its parent is the first thread of a process, whichever has made it",
-            trace,
+            TRACE,
         ),
         Gap::new(
             "the moment of an exec",
             "an exec is reported at the new program's first call, with the facts of that moment; a failed exec is \
              reported when its thread makes the next call",
-            trace,
+            TRACE,
         ),
         Gap::new(
             "the exit status of descendants",
             "their parents may have waited for them before lanner looks; from Linux 6.15 on the kernel keeps it",
             "",
         ),
+    ]
+}
+
+/// Signals during a call.
+fn signals() -> Vec<Gap> {
+    vec![
         Gap::new(
             "calls that must not fail",
             format!(
@@ -116,7 +155,7 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
                  that never end so, and whose callers count on that, are not captured: {}",
                 unfailing().join(", ")
             ),
-            trace,
+            TRACE,
         ),
         Gap::new(
             "calls that a signal ends with EINTR",
@@ -124,8 +163,20 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
              the notification, a captured call ends with EINTR, even one that otherwise never does: with a signal every \
              0.3 ms on two busy CPUs, 7 to 17 of 3,000 openat calls of one program, and 880 of 24,000 of eight programs at \
              once; before Linux 5.19, also while lanner handles the call",
-            trace,
+            TRACE,
         ),
+        Gap::new(
+            "calls that are interrupted by a signal",
+            "before Linux 5.19 a signal can interrupt a call that lanner has already seen; it is made again, and \
+             seen twice",
+            "use Linux 5.19 or later",
+        ),
+    ]
+}
+
+/// Processes that cannot be given a filter, and filters that cannot be changed.
+fn targets() -> Vec<Gap> {
+    vec![
         Gap::new(
             "running processes (-p)",
             "a running process cannot be given a seccomp filter",
@@ -141,12 +192,12 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
             "its filter is there for life",
             "select all calls from the start",
         ),
-        Gap::new(
-            "calls that are interrupted by a signal",
-            "before Linux 5.19 a signal can interrupt a call that lanner has already seen; it is made again, and \
-             seen twice",
-            "use Linux 5.19 or later",
-        ),
+    ]
+}
+
+/// What a listener of notifications means for programs, and they for it.
+fn listeners() -> Vec<Gap> {
+    vec![
         Gap::new(
             "a command that outlives its capture",
             "without an answer its calls would fail with ENOSYS: if lanner is killed, a watchdog kills the command \
@@ -156,46 +207,39 @@ pub(super) fn gaps(host: &Host) -> Vec<Gap> {
         Gap::new(
             "calls that a seccomp filter of the program's own refuses",
             "the refusal goes before the notification (seccomp(2))",
-            trace,
+            TRACE,
         ),
         Gap::new(
             "programs that use seccomp notification themselves",
             "the kernel allows one listener in a tree of processes (EBUSY)",
-            trace,
+            TRACE,
         ),
-        Gap::new(
-            "cgroup ids",
-            "the kernel gives them to programs in the kernel alone",
-            "",
-        ),
-    ];
-    gaps.extend(guard::gaps(host));
-    if !host.has(capability::SYS_ADMIN) {
-        gaps.push(
-            Gap::new(
-                "the privilege of setuid programs below a command",
-                "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
-                "give lanner CAP_SYS_ADMIN",
-            )
-            .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
-        );
-    }
-    let closed = match host.ptrace_scope {
-        Some(3) => true,
-        Some(2) => !host.has(capability::SYS_PTRACE),
-        _ => false,
-    };
-    if closed {
-        let gap =
-            unreadable("kernel.yama.ptrace_scope forbids lanner to read another process's memory");
-        gaps.push(if host.ptrace_scope == Some(2) {
+    ]
+}
+
+/// What a filter without CAP_SYS_ADMIN takes from setuid programs.
+fn setuid(host: &Host) -> Option<Gap> {
+    let gap = Gap::new(
+        "the privilege of setuid programs below a command",
+        "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs",
+        "give lanner CAP_SYS_ADMIN",
+    );
+    (!host.has(capability::SYS_ADMIN))
+        .then(|| gap.fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])))
+}
+
+/// What Yama's setting takes from lanner.
+fn closed_memory(host: &Host) -> Option<Gap> {
+    let gap =
+        unreadable("kernel.yama.ptrace_scope forbids lanner to read another process's memory");
+    match host.ptrace_scope {
+        Some(3) => Some(gap),
+        Some(2) if !host.has(capability::SYS_PTRACE) => Some(
             gap.fixed_by(Fix::ptrace_scope("1"))
-                .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE]))
-        } else {
-            gap
-        });
+                .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE])),
+        ),
+        _ => None,
     }
-    gaps
 }
 
 /// The calls of this machine that this mode does not capture.

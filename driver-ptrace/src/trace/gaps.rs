@@ -57,7 +57,16 @@ fn missing(host: &Host) -> Vec<Gap> {
 }
 
 fn gaps(host: &Host) -> Vec<Gap> {
-    let mut gaps = vec![
+    let mut gaps = [reach(), facts(), filters(), lookups(), side_effects()].concat();
+    gaps.extend(guard::gaps(host));
+    gaps.extend(setuid(host));
+    gaps.extend(attaching(host));
+    gaps
+}
+
+/// Processes, memory and operations that ptrace(2) does not reach.
+fn reach() -> Vec<Gap> {
+    vec![
         Gap::new(
             "the whole host",
             "ptrace follows processes that lanner has started or attached to",
@@ -79,6 +88,12 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "they are no system calls, so neither ptrace nor seccomp sees them: only io_uring_setup and \
              io_uring_enter are",
         ),
+    ]
+}
+
+/// Facts that the kernel does not give a tracer.
+fn facts() -> Vec<Gap> {
+    vec![
         Gap::new(
             "cgroup ids",
             "the kernel gives them to programs in the kernel alone",
@@ -99,17 +114,12 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "it is the CPU on which lanner saw the stop",
             "",
         ),
-        Gap::new(
-            "the CPU affinity in /proc/PID/status",
-            "a busy command's threads are pinned to lanner's CPU for moments: other processes may see that, and \
-             the command itself if it opened the file before",
-            "",
-        ),
-        Gap::new(
-            "debuggers below a command",
-            "a process has one tracer, and that is lanner: gdb and strace get EPERM",
-            "use an eBPF driver",
-        ),
+    ]
+}
+
+/// What seccomp filters other than lanner's do to it.
+fn filters() -> Vec<Gap> {
+    vec![
         Gap::new(
             "calls that a seccomp filter around lanner refuses or answers",
             "a filter that lanner itself runs under, such as a container's profile, goes before the stop for a \
@@ -121,6 +131,12 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "their filter could answer before lanner's, so that they stop at every call from then on",
             "use an eBPF driver",
         ),
+    ]
+}
+
+/// What is looked up after the call, or nowhere.
+fn lookups() -> Vec<Gap> {
+    vec![
         Gap::new(
             "the path behind a descriptor that other threads replace at once",
             "it is looked up when the call has returned: until then another thread, or a process that shares the \
@@ -143,6 +159,23 @@ fn gaps(host: &Host) -> Vec<Gap> {
              that is bound, and neither connected nor listening, is in no table of the kernel",
             "use Linux 5.6 or later, or an eBPF driver",
         ),
+    ]
+}
+
+/// What programs notice of their tracer.
+fn side_effects() -> Vec<Gap> {
+    vec![
+        Gap::new(
+            "the CPU affinity in /proc/PID/status",
+            "a busy command's threads are pinned to lanner's CPU for moments: other processes may see that, and \
+             the command itself if it opened the file before",
+            "",
+        ),
+        Gap::new(
+            "debuggers below a command",
+            "a process has one tracer, and that is lanner: gdb and strace get EPERM",
+            "use an eBPF driver",
+        ),
         Gap::new(
             "ignored signals while epoll_wait, sigtimedwait or the like wait with a limit",
             "the kernel wakes a traced program for them, and the call ends with EINTR",
@@ -153,30 +186,31 @@ fn gaps(host: &Host) -> Vec<Gap> {
             "under its filter, calls without a tracer would fail, so that the command ends with lanner",
             "attach to it instead (-p PID)",
         ),
-    ];
-    gaps.extend(guard::gaps(host));
-    if !(host.has(capability::SYS_ADMIN) && host.has(capability::SYS_PTRACE)) {
-        let gap = Gap::new(
-            "the privilege of setuid programs",
-            "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
-             kernel gives a traced program no privilege",
-            "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
-        );
-        gaps.push(gap.fixed_by(Fix::Capabilities(vec![
-            capability::SYS_ADMIN,
-            capability::SYS_PTRACE,
-        ])));
-    }
-    if host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE) {
-        gaps.push(
-            Gap::new(
-                "attaching to running processes",
-                "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
-                "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
-            )
-            .fixed_by(Fix::ptrace_scope("0"))
-            .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE])),
-        );
-    }
-    gaps
+    ]
+}
+
+/// What a filter and a tracer without privilege take from setuid programs.
+fn setuid(host: &Host) -> Option<Gap> {
+    let gap = Gap::new(
+        "the privilege of setuid programs",
+        "without CAP_SYS_ADMIN a seccomp filter demands no_new_privs, and without CAP_SYS_PTRACE the \
+         kernel gives a traced program no privilege",
+        "give lanner CAP_SYS_ADMIN and CAP_SYS_PTRACE, or use an eBPF driver",
+    );
+    let needed = [capability::SYS_ADMIN, capability::SYS_PTRACE];
+    let lacks = needed.iter().any(|one| !host.has(*one));
+    lacks.then(|| gap.fixed_by(Fix::Capabilities(needed.to_vec())))
+}
+
+/// What Yama's setting forbids.
+fn attaching(host: &Host) -> Option<Gap> {
+    let gap = Gap::new(
+        "attaching to running processes",
+        "kernel.yama.ptrace_scope allows it to ancestors or to CAP_SYS_PTRACE alone",
+        "sysctl kernel.yama.ptrace_scope=0, or CAP_SYS_PTRACE",
+    );
+    (host.ptrace_scope == Some(1) && !host.has(capability::SYS_PTRACE)).then(|| {
+        gap.fixed_by(Fix::ptrace_scope("0"))
+            .fixed_by(Fix::Capabilities(vec![capability::SYS_PTRACE]))
+    })
 }

@@ -222,6 +222,42 @@ impl<'a> SockAddr<'a> {
     }
 }
 
+/// Fields of `struct sockaddr_nl` as strace prints them.
+fn netlink_text(out: &mut String, pid: u32, groups: u32) {
+    let _ = write!(out, ", nl_pid={pid}, nl_groups=");
+    if groups == 0 {
+        out.push_str("00000000");
+    } else {
+        let _ = write!(out, "{groups:#08x}");
+    }
+}
+
+/// The address of `struct sockaddr_ll` as strace prints it; nothing if it is empty.
+fn link_layer_text(out: &mut String, addr: &[u8]) {
+    for (at, byte) in addr.iter().enumerate() {
+        out.push_str(if at == 0 { ", sll_addr=[" } else { ", " });
+        if *byte == 0 {
+            out.push('0');
+        }
+        hex(out, u64::from(*byte));
+    }
+    if !addr.is_empty() {
+        out.push(']');
+    }
+}
+
+/// Fields of `struct sockaddr_vm` as strace prints them.
+fn vsock_text(out: &mut String, cid: u32, port: u32, flags: u8) {
+    out.push_str(", svm_cid=");
+    named(out, "vsock_cid", u64::from(cid));
+    out.push_str(", svm_port=");
+    named(out, "vsock_port", u64::from(port));
+    out.push_str(", svm_flags=");
+    if let Some(set) = symbols::set("vsock_flags") {
+        write_flags(out, set, u64::from(flags), Remark::With);
+    }
+}
+
 impl Forms for SockAddr<'_> {
     fn text(&self, out: &mut String) {
         out.push_str("{sa_family=");
@@ -257,14 +293,7 @@ impl Forms for SockAddr<'_> {
                 quote(out, name);
             }
             Self::Unnamed => {}
-            Self::Netlink { pid, groups } => {
-                let _ = write!(out, ", nl_pid={pid}, nl_groups=");
-                if *groups == 0 {
-                    out.push_str("00000000");
-                } else {
-                    let _ = write!(out, "{groups:#08x}");
-                }
-            }
+            Self::Netlink { pid, groups } => netlink_text(out, *pid, *groups),
             Self::Packet {
                 protocol,
                 index,
@@ -280,27 +309,9 @@ impl Forms for SockAddr<'_> {
                 out.push_str(", sll_pkttype=");
                 named(out, "packet_type", u64::from(*kind));
                 let _ = write!(out, ", sll_halen={length}");
-                for (at, byte) in addr.iter().enumerate() {
-                    out.push_str(if at == 0 { ", sll_addr=[" } else { ", " });
-                    if *byte == 0 {
-                        out.push('0');
-                    }
-                    hex(out, u64::from(*byte));
-                }
-                if !addr.is_empty() {
-                    out.push(']');
-                }
+                link_layer_text(out, addr);
             }
-            Self::Vsock { cid, port, flags } => {
-                out.push_str(", svm_cid=");
-                named(out, "vsock_cid", u64::from(*cid));
-                out.push_str(", svm_port=");
-                named(out, "vsock_port", u64::from(*port));
-                out.push_str(", svm_flags=");
-                if let Some(set) = symbols::set("vsock_flags") {
-                    write_flags(out, set, u64::from(*flags), Remark::With);
-                }
-            }
+            Self::Vsock { cid, port, flags } => vsock_text(out, *cid, *port, *flags),
             Self::Other { data: [], .. } => {}
             Self::Other { data, .. } => {
                 out.push_str(", sa_data=");

@@ -26,6 +26,8 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 struct Birth {
     /// The process that called.
     caller: ProcessKey,
+    /// The thread that called.
+    caller_tid: u32,
     /// The parent: the caller, or its parent with `CLONE_PARENT`. None: that parent is not known.
     parent: Option<ProcessKey>,
     tid: u32,
@@ -36,6 +38,74 @@ struct Birth {
     flags: u64,
     /// Whether the driver has reported the flags.
     flags_known: bool,
+}
+
+impl Birth {
+    /// The new process with what the creator's state says of it.
+    fn child(&self, creator: &Process, texts: &mut TextPool) -> Process {
+        let mut child = creator.child(self.tgid, creator.files_of(self.caller_tid));
+        child.main_credentials = creator.credentials(self.caller_tid);
+        if self.flags & CLONE_NEWUSER != 0 {
+            child.main_credentials.capabilities = None;
+            child.in_other_user_ns = true;
+        }
+        let thread_name = creator.thread_name(self.caller_tid);
+        if *thread_name != *child.name {
+            child.name = texts.text(thread_name);
+        }
+        child
+    }
+
+    /// Asks /proc for what the creator's state does not say, or not reliably: name, environment, login id.
+    fn look_up(
+        &self,
+        child: &mut Process,
+        creator: &Process,
+        reports_entries: bool,
+        texts: &mut TextPool,
+        proc_fs: &ProcFs,
+    ) {
+        // The child has the name of the thread that made it. It may end before its own can be read.
+        let named = match (creator.renamed_by_file, reports_entries) {
+            (true, false) => Some((creator.pid, self.caller_tid)),
+            (_, true) => Some((self.tgid, self.tid)),
+            (false, false) => None,
+        };
+        if let Some((pid, tid)) = named
+            && let Some(name) = proc_fs.thread_name(pid, tid)
+            && *name != *child.name
+        {
+            child.name = texts.text(&name);
+        }
+        if creator.ended {
+            // the creator's environment has been given up with its state
+            child.env = texts.text(&proc_fs.env(self.tgid));
+        }
+        if creator.login_by_file
+            && let Some(login) = proc_fs.login(self.tgid, self.tid)
+        {
+            child.loginuid = login;
+        }
+    }
+
+    /// Sets the child's ids in its own PID namespace.
+    fn set_virtual_ids(&self, child: &mut Process, creator: &Process, proc_fs: Option<&ProcFs>) {
+        let is_new_namespace = self.flags & CLONE_NEWPID != 0;
+        let other_namespace = is_new_namespace || creator.children_in_other_pid_ns;
+        let creator_is_outside = creator.vpid == Some(creator.pid);
+        child.vpid = match proc_fs {
+            _ if self.vpid.is_some() => self.vpid,
+            _ if creator_is_outside && !other_namespace => Some(self.tgid),
+            _ if is_new_namespace => Some(1),
+            Some(proc_fs) => proc_fs.vpid(self.tgid),
+            None => None,
+        };
+        let outside = creator_is_outside && child.vpid.is_some_and(|vpid| vpid != self.tgid);
+        if other_namespace || outside || child.vpid == Some(1) {
+            // the leader of its group is not in its namespace
+            child.vpgid = Some(0);
+        }
+    }
 }
 
 /// kcmp(2): the descriptor table.
@@ -182,6 +252,7 @@ impl Inspector {
         }
         let birth = Birth {
             caller: parent_key,
+            caller_tid: header.tid,
             parent: child_of,
             tid,
             tgid,
@@ -227,85 +298,31 @@ impl Inspector {
     }
 
     fn birth(&mut self, event: &Event<'_>, birth: &Birth) {
-        let Birth {
-            caller,
-            parent,
-            tid,
-            tgid,
-            vpid,
-            flags,
-            flags_known,
-        } = *birth;
-        let Some((creator, texts)) = self.processes.edit(caller) else {
+        let (tid, tgid, caller_tid) = (birth.tid, birth.tgid, birth.caller_tid);
+        let proc_fs = self.proc_fs.as_ref();
+        let Some((creator, texts)) = self.processes.edit(birth.caller) else {
             return;
         };
-        let caller_tid = event.header().tid;
-        let (files, directory) = (
-            creator.files_of(caller_tid),
-            creator.directory_of(caller_tid),
-        );
-        let sibling_of = creator.ppid;
-        let mut child = creator.child(tgid, files);
-        child.main_credentials = creator.credentials(caller_tid);
-        let (creator_pid, renamed) = (creator.pid, creator.renamed_by_file);
-        let (orphan, login_by_file) = (creator.ended, creator.login_by_file);
-        let thread_name = creator.thread_name(caller_tid);
-        if *thread_name != *child.name {
-            child.name = texts.text(thread_name);
+        let files = creator.files_of(caller_tid);
+        let directory = creator.directory_of(caller_tid);
+        let (sibling_of, orphan) = (creator.ppid, creator.ended);
+        let mut child = birth.child(creator, texts);
+        // which thread has made it is not known
+        child.main_credentials.stale |= self.reports_entries;
+        if let Some(proc_fs) = proc_fs {
+            birth.look_up(&mut child, creator, self.reports_entries, texts, proc_fs);
         }
-        let other_namespace = flags & CLONE_NEWPID != 0 || creator.children_in_other_pid_ns;
-        let creator_is_outside = creator.vpid == Some(creator.pid);
-        let host_namespace = creator_is_outside && !other_namespace;
-        if flags & CLONE_NEWUSER != 0 {
-            child.main_credentials.capabilities = None;
-            child.in_other_user_ns = true;
-        }
-        if self.reports_entries {
-            // which thread has made it is not known
-            child.main_credentials.stale = true;
-        }
-        // The child has the name of the thread that made it. It may end before its own can be read.
-        let named = match (renamed, self.reports_entries) {
-            (true, false) => Some((creator_pid, caller_tid)),
-            (_, true) => Some((tgid, tid)),
-            (false, false) => None,
-        };
-        if let (Some((pid, tid)), Some(proc_fs)) = (named, &self.proc_fs)
-            && let Some(name) = proc_fs.thread_name(pid, tid)
-            && *name != *child.name
-        {
-            child.name = texts.text(&name);
-        }
-        if orphan && let Some(proc_fs) = &self.proc_fs {
-            // the state of its creator has been given up
-            child.env = texts.text(&proc_fs.env(tgid));
-        }
-        if login_by_file
-            && let Some(login) = self.proc_fs.as_ref().and_then(|all| all.login(tgid, tid))
-        {
-            child.loginuid = login;
-        }
-        child.parent = parent;
-        child.ppid = match parent {
+        birth.set_virtual_ids(&mut child, creator, proc_fs);
+        child.parent = birth.parent;
+        child.ppid = match birth.parent {
             None => sibling_of,
             Some(parent) => (self.processes.get(parent)).map_or(child.ppid, |parent| parent.pid),
         };
         child.start_ns = event.header().time_ns;
         child.checked = self.checked_by(event.header().time_ns);
-        child.vpid = match &self.proc_fs {
-            _ if vpid.is_some() => vpid,
-            _ if host_namespace => Some(tgid),
-            _ if flags & CLONE_NEWPID != 0 => Some(1),
-            Some(proc_fs) => proc_fs.vpid(tgid),
-            None => None,
-        };
-        let outside = creator_is_outside && child.vpid.is_some_and(|vpid| vpid != tgid);
-        if other_namespace || outside || child.vpid == Some(1) {
-            // the leader of its group is not in its namespace
-            child.vpgid = Some(0);
-        }
-        let asks = !flags_known && self.proc_fs.is_some();
-        let shares = |flag, asked| flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
+        let asks = !birth.flags_known && self.proc_fs.is_some();
+        let shares =
+            |flag, asked| birth.flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
         self.share_or_copy(
             &mut child,
             (files, shares(CLONE_FILES, KCMP_FILES)),
@@ -318,7 +335,7 @@ impl Inspector {
         if orphan && let Some(cwd) = self.proc_fs.as_ref().and_then(|all| all.link(tgid, "cwd")) {
             self.set_cwd(key, tid, &cwd);
         }
-        if flags & CLONE_INTO_CGROUP != 0 {
+        if birth.flags & CLONE_INTO_CGROUP != 0 {
             self.look_at_cgroups(key);
         }
         if self.processes.living() >= self.sweep_at {

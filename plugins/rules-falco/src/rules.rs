@@ -132,81 +132,108 @@ fn add<N: Names>(
     settings: Settings,
     problems: &mut Vec<Problem>,
 ) -> bool {
-    let name = &rule.name;
-    let of_rule = |problem: Problem| Problem {
-        item: problem.item.or_else(|| Some(name.text.as_str().into())),
-        ..problem
-    };
     if rule.source != SYSCALL {
-        let message = format!(
-            "rule `{}` is left out: its source is `{}`, and lanner has only `{SYSCALL}`",
-            name.text, rule.source
-        );
         compiler.no_rule();
-        problems.push(of_rule(Problem::warning(
-            code::SOURCE,
-            &name.place,
-            message,
-        )));
+        problems.push(of_rule(rule, other_source(rule)));
         return false;
     }
     let notes_before = compiler.notes.len();
     let compiled = compile(compiler, rule);
     if rule.skip_if_unknown {
-        // Falco stops at the first thing that it refuses. If that is a field, it leaves the rule out, and sees nothing else.
-        let first = compiler.notes[notes_before..]
-            .iter()
-            .find(|note| note.falco_refuses);
-        if first.is_some_and(|first| first.unknown_to_falco) {
-            let notes = compiler.notes.split_off(notes_before);
-            let others = notes.into_iter().filter(|note| !note.falco_refuses);
-            compiler.notes.extend(others);
-        }
+        drop_notes_behind_unknown_field(&mut compiler.notes, notes_before);
     }
     match compiled {
-        Ok(false) if rule.warn_event_types => {
-            let message = format!(
-                "rule `{}` evaluates events of every type, which is slow",
-                name.text
-            );
-            let problem = Problem::warning(code::NO_TYPES, &name.place, message);
-            problems.push(of_rule(
-                problem.help("name the types in its condition: `evt.type in (openat, ...)`"),
-            ));
+        Ok(names_types) => {
+            if !names_types && rule.warn_event_types {
+                problems.push(of_rule(rule, every_type(rule)));
+            }
             // as in Falco, a rule that is switched off may be switched on later
             rule.enabled
         }
-        Ok(_) => rule.enabled,
         Err(problem) => {
-            let skip = rule.skip_if_unknown || settings.unknown_fields == UnknownFields::SkipRule;
             compiler.no_rule();
-            let mut found = Vec::new();
-            if problem.missing.is_some() {
-                found = missing(compiler, items, rule);
-            }
-            // The problem itself has the right code.
-            match found.iter_mut().find(|one| one.missing == problem.missing) {
-                Some(same) => *same = problem,
-                None => found.push(problem),
-            }
-            problems.extend(found.into_iter().map(|problem| {
-                let mut problem = of_rule(problem);
-                // Falco leaves no rule out for a parameter that it does not know.
-                let refuses = settings.strict_falco
-                    && problem.missing.as_deref().is_some_and(|name| {
-                        name.starts_with("evt.arg[") || name.starts_with("evt.rawarg[")
-                    });
-                if problem.missing.is_some() && skip && !refuses {
-                    let said = &problem.message;
-                    problem.message = format!("rule `{}` is left out: {said}", name.text).into();
-                    problem.severity = Severity::Warning;
-                    problem.code = code::FILTER;
-                }
-                problem
-            }));
+            let found = with_missing(compiler, items, rule, problem);
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|problem| of_rule(rule, left_out_if_unknown(rule, settings, problem))),
+            );
             false
         }
     }
+}
+
+/// The problem, of this rule if it is not of a macro or list.
+fn of_rule(rule: &Rule, problem: Problem) -> Problem {
+    Problem {
+        item: problem
+            .item
+            .or_else(|| Some(rule.name.text.as_str().into())),
+        ..problem
+    }
+}
+
+fn other_source(rule: &Rule) -> Problem {
+    let message = format!(
+        "rule `{}` is left out: its source is `{}`, and lanner has only `{SYSCALL}`",
+        rule.name.text, rule.source
+    );
+    Problem::warning(code::SOURCE, &rule.name.place, message)
+}
+
+fn every_type(rule: &Rule) -> Problem {
+    let message = format!(
+        "rule `{}` evaluates events of every type, which is slow",
+        rule.name.text
+    );
+    Problem::warning(code::NO_TYPES, &rule.name.place, message)
+        .help("name the types in its condition: `evt.type in (openat, ...)`")
+}
+
+/// Falco stops at the first thing that it refuses. If that is a field, it leaves the rule out, and sees nothing else in it:
+/// notes on what else it would refuse go. `of_rule`: the first note on the rule.
+fn drop_notes_behind_unknown_field(notes: &mut Vec<Problem>, of_rule: usize) {
+    let first = notes[of_rule..].iter().find(|note| note.falco_refuses);
+    if first.is_some_and(|first| first.unknown_to_falco) {
+        let of_rule = notes.split_off(of_rule);
+        notes.extend(of_rule.into_iter().filter(|note| !note.falco_refuses));
+    }
+}
+
+/// The problem that ended a rule's compilation. If that is a name that the host does not have, also the others.
+fn with_missing<N: Names>(
+    compiler: &mut Compiler<'_, N>,
+    items: &Items,
+    rule: &Rule,
+    problem: Problem,
+) -> Vec<Problem> {
+    if problem.missing.is_none() {
+        return vec![problem];
+    }
+    let mut found = missing(compiler, items, rule);
+    // The problem itself has the right code.
+    match found.iter_mut().find(|one| one.missing == problem.missing) {
+        Some(same) => *same = problem,
+        None => found.push(problem),
+    }
+    found
+}
+
+/// The problem as a warning if it is a missing name for which the rule may be left out, else as it is.
+fn left_out_if_unknown(rule: &Rule, settings: Settings, mut problem: Problem) -> Problem {
+    let may_skip = rule.skip_if_unknown || settings.unknown_fields == UnknownFields::SkipRule;
+    let Some(missing) = problem.missing.as_deref().filter(|_| may_skip) else {
+        return problem;
+    };
+    // Falco leaves no rule out for a parameter that it does not know.
+    let is_parameter = missing.starts_with("evt.arg[") || missing.starts_with("evt.rawarg[");
+    if !(settings.strict_falco && is_parameter) {
+        let said = &problem.message;
+        problem.message = format!("rule `{}` is left out: {said}", rule.name.text).into();
+        problem.severity = Severity::Warning;
+        problem.code = code::FILTER;
+    }
+    problem
 }
 
 /// A problem for each name in a rule that the host does not have.
