@@ -130,6 +130,16 @@ impl Gap {
         )
     }
 
+    /// Signals when they arrive: Falco's `signaldeliver`.
+    pub fn arriving_signals() -> Self {
+        Self::new(
+            "signals when they arrive",
+            "the kernel delivers a signal outside of a call: calls that send one are captured, and Falco's event \
+             signaldeliver does not come",
+            "let rules name the calls that send signals: kill, tkill, tgkill, rt_sigqueueinfo, pidfd_send_signal",
+        )
+    }
+
     /// Unix sockets whose path says not where it begins.
     pub fn relative_sockets() -> Self {
         Self::new(

@@ -218,6 +218,7 @@ fn lookups() -> Vec<Gap> {
         Gap::own_roots(),
         Gap::relative_sockets(),
         Gap::kernel_files(),
+        Gap::arriving_signals(),
         Gap::name_by_file(),
     ]
 }

@@ -113,6 +113,7 @@ fn lookups() -> Vec<Gap> {
         ),
         Gap::program(),
         Gap::named_files(),
+        Gap::arriving_signals(),
         Gap::new(
             "cgroup ids",
             "the kernel gives them to programs in the kernel alone",

@@ -152,6 +152,7 @@ fn lookups() -> Vec<Gap> {
         Gap::own_roots(),
         Gap::relative_sockets(),
         Gap::kernel_files(),
+        Gap::arriving_signals(),
         Gap::new(
             "both ends of some sockets before Linux 5.6",
             "lanner cannot duplicate the descriptor there (pidfd_getfd). It asks sock_diag(7) for the other end of a Unix \
