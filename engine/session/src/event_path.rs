@@ -16,7 +16,7 @@ use plugin_host::Alert;
 use crate::control::{Control, Notice};
 use crate::counters::{Board, WorkerStatus};
 use crate::error::ReloadError;
-use crate::flight::{Failures, FlightRecorder};
+use crate::flight::{Failures, FlightRecorder, Origin};
 use crate::heartbeat;
 use crate::monitor::Monitor;
 use crate::reload::{Handover, ReloadThread};
@@ -314,7 +314,11 @@ impl Consumer for EventPath {
                 if let Some(old) = old.take() {
                     old.retire();
                 }
-                match FlightRecorder::start(&next.captures, self.live, self.failures.clone()) {
+                let origin = Origin {
+                    live: self.live,
+                    times: next.fields.times(),
+                };
+                match FlightRecorder::start(&next.captures, origin, self.failures.clone()) {
                     Ok(flight) => self.flight = flight,
                     Err(error) => tracing::warn!("alerts have no files: {error}"),
                 }

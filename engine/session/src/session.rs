@@ -14,7 +14,7 @@ use crate::control::Control;
 use crate::counters::WorkerStatus;
 use crate::error::SessionError;
 use crate::event_path::EventPath;
-use crate::flight::{Failures, FlightRecorder, Folder};
+use crate::flight::{Failures, FlightRecorder, Folder, Origin};
 use crate::heartbeat::{self, Heartbeat};
 use crate::monitor;
 use crate::page;
@@ -234,7 +234,11 @@ impl OpenedSession {
             let control = Arc::clone(control);
             (shared.outputs).wait_for_room(move || !control.is_asked_to_end());
         }
-        let flight = FlightRecorder::start(&initial.captures, live, Failures::default())
+        let origin = Origin {
+            live,
+            times: source.times,
+        };
+        let flight = FlightRecorder::start(&initial.captures, origin, Failures::default())
             .map_err(SessionError::Capture)?;
         let mut path = EventPath::new(initial, inspector, shared, reload, monitor, flight, live)?;
         let ended = watch(&mut source, &mut path, control);

@@ -63,6 +63,15 @@ struct Active {
     lost: u64,
 }
 
+/// Where the events come from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// From this host, as they happen.
+    pub(crate) live: bool,
+    /// They say how long their calls took.
+    pub(crate) times: bool,
+}
+
 /// Keeps the latest events, and hands them to the thread that writes files.
 #[derive(Debug)]
 pub(crate) struct FlightRecorder {
@@ -96,10 +105,10 @@ impl FlightRecorder {
     /// The folder cannot be used, or the thread cannot be started.
     pub(crate) fn start(
         plan: &Plan,
-        live: bool,
+        origin: Origin,
         failures: Failures,
     ) -> std::io::Result<Option<Self>> {
-        let Some((mut recorder, writer)) = Self::with_writer(plan, live, failures)? else {
+        let Some((mut recorder, writer)) = Self::with_writer(plan, origin, failures)? else {
             return Ok(None);
         };
         let thread = std::thread::Builder::new()
@@ -112,7 +121,7 @@ impl FlightRecorder {
     /// A recorder, and what its thread has to run.
     fn with_writer(
         plan: &Plan,
-        live: bool,
+        origin: Origin,
         failures: Failures,
     ) -> std::io::Result<Option<(Self, Writer)>> {
         if !plan.is_on() {
@@ -139,7 +148,7 @@ impl FlightRecorder {
             known: Arc::clone(&known),
             failures: failures.clone(),
             format: plan.config().format,
-            live,
+            origin,
             open: None,
         };
         let memory = usize::try_from(plan.config().memory.0).unwrap_or(usize::MAX);

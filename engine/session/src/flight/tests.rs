@@ -15,6 +15,10 @@ use crate::config::{CaptureConfig, Size, Time};
 use crate::recording_file::RecordingFormat;
 
 const SECOND: u64 = 1_000_000_000;
+const REPLAY: Origin = Origin {
+    live: false,
+    times: false,
+};
 
 fn config(folder: &Path) -> CaptureConfig {
     CaptureConfig {
@@ -42,9 +46,13 @@ struct Stage {
 
 impl Stage {
     fn new(config: &CaptureConfig, asked: RuleCapture) -> Self {
+        Self::of(REPLAY, config, asked)
+    }
+
+    fn of(origin: Origin, config: &CaptureConfig, asked: RuleCapture) -> Self {
         let plan = Plan::new(config, 1, &[asked]);
         let inspector = isolated();
-        let recorder = FlightRecorder::start(&plan, false, Failures::default())
+        let recorder = FlightRecorder::start(&plan, origin, Failures::default())
             .unwrap()
             .unwrap();
         Self {
@@ -122,6 +130,19 @@ fn a_file_begins_before_the_alert_with_the_state_of_then() {
     let expected: Vec<u64> = (times[0]..=61).chain(64..=68).collect();
     assert_eq!(times, expected);
     assert_eq!(&*state.process_by_pid(7).unwrap().exe, b"/bin/first");
+}
+
+#[test]
+fn a_file_says_whether_its_events_have_times() {
+    for times in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin { times, ..REPLAY };
+        let mut stage = Stage::of(origin, &config(folder.path()), asked(1));
+        let name = stage.alert(61).unwrap();
+        drop(stage);
+        let replay = Replay::open(&folder.path().join(&name), SyscallSet::all()).unwrap();
+        assert_eq!(replay.has_times(), times);
+    }
 }
 
 #[test]
@@ -231,7 +252,7 @@ fn a_file_that_cannot_be_written_is_not_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let plan = Plan::new(&config(folder.path()), 1, &[asked(1)]);
     let inspector = isolated();
-    let (recorder, mut writer) = FlightRecorder::with_writer(&plan, false, Failures::default())
+    let (recorder, mut writer) = FlightRecorder::with_writer(&plan, REPLAY, Failures::default())
         .unwrap()
         .unwrap();
     let (name, file) = recorder.folder.create(1, 1).unwrap();
@@ -372,7 +393,7 @@ fn events_go_on_while_a_full_ring_is_saved_and_none_is_lost_in_silence() {
     let plan = Plan::new(&config, 1, &[asked(1000)]);
     let inspector = isolated();
     // the writer does not run: the disk is as slow as can be
-    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, false, Failures::default())
+    let (mut recorder, writer) = FlightRecorder::with_writer(&plan, REPLAY, Failures::default())
         .unwrap()
         .unwrap();
     feed(&mut recorder, numbered(0, BEFORE, BYTES));

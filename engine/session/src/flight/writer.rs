@@ -11,9 +11,9 @@ use inspect::{Clock, ContainerSource, Inspector, KnownCgroups, Options};
 use recording::Window;
 use scap::Machine;
 
-use super::Folder;
 use super::failures::{Failed, Failures};
 use super::known::Known;
+use super::{Folder, Origin};
 use crate::recording_file::{RecordingFile, RecordingFormat};
 use crate::stoppable::StoppableWriter;
 
@@ -112,7 +112,7 @@ pub(super) struct Writer {
     pub(super) known: Arc<Known>,
     pub(super) failures: Failures,
     pub(super) format: RecordingFormat,
-    pub(super) live: bool,
+    pub(super) origin: Origin,
     pub(super) open: Option<Open>,
 }
 
@@ -158,7 +158,7 @@ impl Writer {
             users: &users,
             format: self.format,
             clock,
-            live: self.live,
+            origin: self.origin,
         };
         let known = Arc::clone(&self.known) as Arc<dyn ContainerSource>;
         let early = beginning.surplus(size.most());
@@ -236,7 +236,7 @@ struct Beginning<'a> {
     users: &'a [u8],
     format: RecordingFormat,
     clock: Clock,
-    live: bool,
+    origin: Origin,
 }
 
 impl Beginning<'_> {
@@ -273,7 +273,7 @@ impl Beginning<'_> {
             proc_root: None,
             clock: self.clock,
             containers,
-            elsewhere: !self.live,
+            elsewhere: !self.origin.live,
             ..Options::default()
         });
         let mut users = self.users;
@@ -301,14 +301,14 @@ impl Beginning<'_> {
             rest = later;
         }
         state.learn_cgroups(self.cgroups);
-        let machine = if self.live {
+        let machine = if self.origin.live {
             Machine::host(self.clock)
         } else {
             Machine::default()
         };
         // its writes do not wait: it is a regular file
         let to = StoppableWriter::new(file, || false);
-        let mut file = RecordingFile::new(to, self.format, state, machine, false)?;
+        let mut file = RecordingFile::new(to, self.format, state, machine, self.origin.times)?;
         // one format writes the state with the first event
         let mut state_bytes = None;
         for mut events in [rest].into_iter().chain(chunks) {
