@@ -307,7 +307,8 @@ impl Worker {
         let Some(until) = self.stop else {
             return false;
         };
-        if now >= until {
+        // A call that has exceeded its deadline may never return.
+        if now >= until || self.counters.hanging.load(Relaxed) != 0 {
             return true;
         }
         let (waiting, at_risk) = self.store.waiting();
