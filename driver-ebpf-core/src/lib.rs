@@ -37,7 +37,7 @@ use std::path::Path;
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Gap, Serves, Support, Tested};
 use driver_ebpf::{gaps, trial};
 
 /// The driver's name.
@@ -64,8 +64,8 @@ impl Driver for Core {
 
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Kernel,
-            result: Place::Kernel,
+            arguments: FilterStage::Kernel,
+            result: FilterStage::Kernel,
         }
     }
 

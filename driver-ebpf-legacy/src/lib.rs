@@ -34,7 +34,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::fix::Fix;
 use driver_api::host::{Host, Trial, capability};
 use driver_api::request::Request;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Gap, Serves, Support, Tested};
 use driver_ebpf::{gaps, trial};
 
 #[doc(hidden)]
@@ -91,8 +91,8 @@ impl Driver for Legacy {
 
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Kernel,
-            result: Place::Kernel,
+            arguments: FilterStage::Kernel,
+            result: FilterStage::Kernel,
         }
     }
 
