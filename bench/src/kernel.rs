@@ -5,7 +5,7 @@ use crate::goals::Goals;
 use crate::report::{Report, Table, number, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
 use crate::tracer::{Tracer, host_drivers};
-use crate::workshop::{Load, Place, Workshop, look_up};
+use crate::workshop::{Affinity, Load, Workshop, look_up};
 use crate::{Error, Part, Result, say};
 
 const CORE: &str = "core, everything";
@@ -91,11 +91,11 @@ fn session(
     let mut running = tracer.start(cpu)?;
     let mut calls = 0;
     // a tracer that has just begun, and a CPU that has slept, are slower at first
-    workshop.run(Load::Getpid, WARM_UP, Place::Cpu(cpu), &[])?;
+    workshop.run(Load::Getpid, WARM_UP, Affinity::Cpu(cpu), &[])?;
     for load in loads {
         let before = running.counters()?;
         let wanted = load.iterations(options.quick);
-        let ran = workshop.run(*load, wanted, Place::Cpu(cpu), &[])?;
+        let ran = workshop.run(*load, wanted, Affinity::Cpu(cpu), &[])?;
         let after = running.counters()?;
         let counters = after
             .zip(before)

@@ -9,7 +9,7 @@ use crate::args::Options;
 use crate::goals::Goals;
 use crate::report::{Report, Table, ratio, time};
 use crate::samples::{Sample, Samples, shuffled};
-use crate::workshop::{Load, Place, Workshop, look_up};
+use crate::workshop::{Affinity, Load, Workshop, look_up};
 use crate::{Error, Part, Result, say};
 
 const ALONE: &str = "alone";
@@ -219,7 +219,7 @@ fn rounds(
             }
             let n = iterations(contestant);
             // if taskset is the wrapper, the load inherits its CPU
-            match workshop.run(load, n, Place::Anywhere, &contestant.wrapper) {
+            match workshop.run(load, n, Affinity::Anywhere, &contestant.wrapper) {
                 Ok(ran) => {
                     let sample = Sample {
                         ns: ran.each(),

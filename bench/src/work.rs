@@ -18,7 +18,7 @@ use crate::report::{Report, Table, percent};
 use crate::samples::{Sample, Samples, median, shuffled};
 use crate::tracer::host_drivers;
 use crate::unprivileged::{lanner, notify_options, words};
-use crate::workshop::{Load, Place, Workshop, look_up};
+use crate::workshop::{Affinity, Load, Workshop, look_up};
 use crate::{Error, Part, Result, say};
 
 const ALONE: &str = "alone";
@@ -186,7 +186,7 @@ fn watch(
     for load in loads {
         let before = watcher.as_ref().map(Watcher::cpu_ns);
         let iterations = load.iterations(options.quick);
-        let ran = workshop.run(*load, iterations, Place::Anywhere, wrapper)?;
+        let ran = workshop.run(*load, iterations, Affinity::Anywhere, wrapper)?;
         let used = match (&watcher, before) {
             (Some(watcher), Some(before)) => watcher.cpu_ns().saturating_sub(before),
             _ if wrapper.is_empty() => 0,

@@ -108,7 +108,7 @@ impl Ran {
 
 /// Where a load may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Affinity {
     /// On this CPU alone.
     Cpu(usize),
     /// On the CPUs that it inherits.
@@ -183,7 +183,7 @@ impl Workshop {
         &self,
         load: Load,
         iterations: u64,
-        place: Place,
+        affinity: Affinity,
         wrapper: &[OsString],
     ) -> Result<Ran> {
         let nothing = Vec::new();
@@ -197,7 +197,7 @@ impl Workshop {
         let result = self.folder.path().join("result");
         let _ = fs::remove_file(&result);
         let mut argv: Vec<OsString> = wrapper.to_vec();
-        argv.extend(self.arguments(kind, iterations, place, &result));
+        argv.extend(self.arguments(kind, iterations, affinity, &result));
         argv.extend(command.iter().cloned());
         let (program, arguments) = argv.split_first().ok_or("nothing to run")?;
         let output = Command::new(program)
@@ -221,7 +221,7 @@ impl Workshop {
     pub(crate) fn storm(&self, cpu: usize, seconds: u64, rate: u64) -> Command {
         let result = self.storm_result(cpu);
         let mut command = Command::new(&self.load);
-        let arguments = self.arguments("storm", seconds, Place::Cpu(cpu), &result);
+        let arguments = self.arguments("storm", seconds, Affinity::Cpu(cpu), &result);
         command.args(arguments.iter().skip(1)).arg(rate.to_string());
         command
     }
@@ -235,10 +235,10 @@ impl Workshop {
         self.folder.path().join(format!("storm-{cpu}"))
     }
 
-    fn arguments(&self, kind: &str, n: u64, place: Place, result: &Path) -> [OsString; 5] {
-        let cpu = match place {
-            Place::Cpu(cpu) => cpu.to_string(),
-            Place::Anywhere => "-1".to_owned(),
+    fn arguments(&self, kind: &str, n: u64, affinity: Affinity, result: &Path) -> [OsString; 5] {
+        let cpu = match affinity {
+            Affinity::Cpu(cpu) => cpu.to_string(),
+            Affinity::Anywhere => "-1".to_owned(),
         };
         [
             self.load.clone().into(),

@@ -14,7 +14,7 @@ const EVENT: Header<'_> = Header {
     about: "The event as it leaves the kernel: the same layout for every driver.\n\
             Include <linux/types.h>, or an equivalent, first.",
     types: &[
-        named("Kind", "lanner_kind", "LANNER_KIND_"),
+        named("EventKind", "lanner_kind", "LANNER_KIND_"),
         named("Abi", "lanner_abi", "LANNER_ABI_"),
         named("Flags", "lanner_flag", "LANNER_FLAG_"),
         named("Loss", "lanner_loss", "LANNER_LOSS_"),

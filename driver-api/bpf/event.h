@@ -201,7 +201,7 @@ struct lanner_event {
 	__u32 len;
 	/* LANNER_EVENT_VERSION. */
 	__u8 version;
-	/* A LANNER_KIND_*. */
+	/* One of LANNER_KIND_*. */
 	__u8 kind;
 	/* An LANNER_ABI_*. */
 	__u8 abi;

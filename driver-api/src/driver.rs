@@ -29,7 +29,7 @@
 //!    it was at the entry. Output parameters are captured only if the call succeeded. Null pointers have no
 //!    attachment.
 //! 9. A call of the clone family is delivered once, as the parent's. The birth of the child is a fork event.
-//! 10. A successful exec is one event of kind [`Exec`](crate::event::Kind::Exec) with the facts exe, cwd, argv,
+//! 10. A successful exec is one event of kind [`Exec`](crate::event::EventKind::Exec) with the facts exe, cwd, argv,
 //!     env, ids and comm. Its thread id is the one after the call. An exec that is not selected is delivered as
 //!     well, marked [`Flags::UNSELECTED`](crate::event::Flags).
 //! 11. Every birth of a process or thread of the target, and every exit of a thread of it, is delivered.

@@ -10,7 +10,7 @@
 
 use std::fmt;
 
-use crate::event::{Abi, Event, Flags, Kind};
+use crate::event::{Abi, Event, EventKind, Flags};
 pub use crate::outcome::Outcome;
 pub use crate::plan::{CLAUSES, TESTS};
 use crate::plan::{Plan, flag};
@@ -315,7 +315,7 @@ impl Predicate {
     /// Whether it holds for an event of the call. It does where the event does not say enough.
     #[must_use]
     pub fn holds_for(&self, call: &Syscall, event: &Event<'_>) -> bool {
-        if self.is_always() || event.kind() != Kind::Syscall || event.has(Flags::NORETURN) {
+        if self.is_always() || event.kind() != EventKind::Syscall || event.has(Flags::NORETURN) {
             return true;
         }
         let header = event.header();

@@ -1,7 +1,7 @@
 //! What captures that read events from a file share: what one poll does with each event.
 
 use crate::driver::{CaptureError, Flow, Polled};
-use crate::event::{Event, Flags, Header, Kind};
+use crate::event::{Event, EventKind, Flags, Header};
 use crate::selection::Selection;
 use crate::stats::Stats;
 use crate::table;
@@ -91,7 +91,7 @@ impl Player {
 
     /// Whether a driver with this selection would deliver the event. Drivers always deliver an exec.
     fn wants(&self, event: &Event<'_>) -> bool {
-        event.kind() != Kind::Syscall
+        event.kind() != EventKind::Syscall
             || event.has(Flags::UNSELECTED)
             || (self
                 .selection
@@ -103,7 +103,7 @@ impl Player {
     fn mark_unselected_exec(&self, bytes: &mut [u8]) {
         const KIND: usize = std::mem::offset_of!(Header, kind);
         const FLAGS: usize = std::mem::offset_of!(Header, flags);
-        if bytes.get(KIND) != Some(&(Kind::Exec as u8)) {
+        if bytes.get(KIND) != Some(&(EventKind::Exec as u8)) {
             return;
         }
         let unselected = Event::parse(bytes).is_ok_and(|event| {
@@ -136,7 +136,7 @@ mod tests {
         fn advance(&mut self, _: Option<usize>) {}
     }
 
-    fn call(kind: Kind, name: &str) -> Endless {
+    fn call(kind: EventKind, name: &str) -> Endless {
         let Some(nr) = table::by_name(name).and_then(|call| call.number(Abi::NATIVE)) else {
             unreachable!("{name} is a call");
         };
@@ -154,7 +154,9 @@ mod tests {
     fn a_poll_ends_even_if_no_event_is_selected() {
         let mut player = Player::new(SyscallSet::empty());
         let began = Instant::now();
-        let polled = player.poll(&mut call(Kind::Syscall, "openat"), &mut |_| Flow::Continue);
+        let polled = player.poll(&mut call(EventKind::Syscall, "openat"), &mut |_| {
+            Flow::Continue
+        });
         assert_eq!(polled.unwrap(), Polled::Events(0));
         assert!(began.elapsed() >= TURN && began.elapsed() < TURN + Duration::from_secs(60));
     }
@@ -163,14 +165,14 @@ mod tests {
     fn an_exec_outside_of_the_selection_is_marked() {
         let mut player = Player::new(SyscallSet::empty());
         let mut marked = false;
-        let polled = player.poll(&mut call(Kind::Exec, "execve"), &mut |event| {
+        let polled = player.poll(&mut call(EventKind::Exec, "execve"), &mut |event| {
             marked = event.has(Flags::UNSELECTED);
             Flow::Stop
         });
         assert_eq!(polled.unwrap(), Polled::Events(1));
         assert!(marked);
         player.select(&SyscallSet::all().into());
-        let polled = player.poll(&mut call(Kind::Exec, "execve"), &mut |event| {
+        let polled = player.poll(&mut call(EventKind::Exec, "execve"), &mut |event| {
             marked = event.has(Flags::UNSELECTED);
             Flow::Stop
         });

@@ -74,12 +74,12 @@ impl Capture for Scripted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventBuilder, Header, Kind};
+    use crate::event::{EventBuilder, EventKind, Header};
 
     fn event(tid: u32) -> Vec<u8> {
         let mut builder = EventBuilder::new();
         builder.begin(&Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             tid,
             ..Header::default()
         });

@@ -1,6 +1,6 @@
 //! Which calls are captured, and which of their events.
 
-use crate::event::{Event, Kind};
+use crate::event::{Event, EventKind};
 use crate::plan::in_the_kernel;
 use crate::predicate::{Made, Predicate};
 use crate::request::SyscallSet;
@@ -166,7 +166,7 @@ impl Selection {
     /// Whether an event of a selected call fulfils the call's predicate. Other events do.
     #[must_use]
     pub fn allows(&self, event: &Event<'_>) -> bool {
-        if self.predicates.is_empty() || event.kind() != Kind::Syscall {
+        if self.predicates.is_empty() || event.kind() != EventKind::Syscall {
             return true;
         }
         let call = table::of_number(event.abi(), event.header().nr);

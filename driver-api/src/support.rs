@@ -202,14 +202,14 @@ impl Serves {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tested {
     /// Of the arguments of a call.
-    pub arguments: Place,
+    pub arguments: FilterStage,
     /// Of its result.
-    pub result: Place,
+    pub result: FilterStage,
 }
 
 /// A place where a call can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum FilterStage {
     /// In the driver's programs in the kernel: the call makes no event.
     Kernel,
     /// In the command's seccomp filter: the call does not stop.
@@ -220,7 +220,7 @@ pub enum Place {
     Nowhere,
 }
 
-impl Place {
+impl FilterStage {
     /// A word for programs.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -234,7 +234,7 @@ impl Place {
 }
 
 /// As a person reads it: `in the kernel`.
-impl fmt::Display for Place {
+impl fmt::Display for FilterStage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Kernel => "in the kernel",

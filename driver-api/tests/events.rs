@@ -6,7 +6,8 @@
 )]
 
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Malformed, Part, Status, layout,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Flags, Header, Malformed, Part, Status,
+    layout,
 };
 use driver_api::plan::{self, POINTERS, POINTING, Plan, code, flag};
 use driver_api::request::{Limits, SyscallSet};
@@ -15,7 +16,7 @@ use driver_api::table::{self, NARROW, STRUCTURES, SYSCALLS};
 fn built() -> Vec<u8> {
     let mut builder = EventBuilder::new();
     builder.begin(&Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         nr: 257,
         ret: 3,
         ..Header::default()
@@ -43,7 +44,7 @@ fn built() -> Vec<u8> {
 fn an_event_is_read_as_it_was_built() {
     let bytes = built();
     let event = Event::parse(&bytes).unwrap();
-    assert_eq!(event.kind(), Kind::Syscall);
+    assert_eq!(event.kind(), EventKind::Syscall);
     assert_eq!(event.argument(1).unwrap().bytes, b"/etc/hosts");
     assert_eq!(
         event.fact(Fact::Path).unwrap().text().as_ref(),
@@ -103,7 +104,7 @@ fn another_version_is_refused() {
 fn what_does_not_fit_is_left_out_and_said() {
     let mut builder = EventBuilder::new();
     builder.begin(&Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         ..Header::default()
     });
     builder.attach(
@@ -123,7 +124,7 @@ fn what_does_not_fit_is_left_out_and_said() {
 fn a_root_directory_is_a_slash() {
     let mut builder = EventBuilder::new();
     builder.begin(&Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         ..Header::default()
     });
     builder.attach(
@@ -247,7 +248,7 @@ fn a_path_without_its_beginning_is_no_other_path() {
     let text = |status, parts: &[u8]| {
         let mut builder = EventBuilder::new();
         builder.begin(&Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             ..Header::default()
         });
         let path = Fact::Path as u8;
@@ -305,7 +306,7 @@ fn an_event_can_lack_arguments() {
     use driver_api::event::lacks_flag;
     let mut builder = EventBuilder::new();
     builder.begin(&Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         flags: lacks_flag(0) | lacks_flag(5) | Flags::UNSELECTED,
         ..Header::default()
     });

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use driver_api::event::layout::{self, AttachmentHeader};
 use driver_api::event::{
-    Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, Part, Program, Status, Tuple,
+    Encoding, EventKind, Fact, Flags, Header, Ids, Layer, Loss, Part, Program, Status, Tuple,
 };
 use driver_api::plan::{self, Op, Plan, Pointer, code, flag, len_from, when};
 
@@ -132,12 +132,12 @@ fn expected() -> Vec<(String, usize)> {
     let constants: &[(&str, usize)] = &[
         ("LANNER_EVENT_VERSION", layout::VERSION.into()),
         ("LANNER_EVENT_MAX", layout::MAX),
-        ("LANNER_KIND_SYSCALL", Kind::Syscall as usize),
-        ("LANNER_KIND_EXEC", Kind::Exec as usize),
-        ("LANNER_KIND_FORK", Kind::Fork as usize),
-        ("LANNER_KIND_EXIT", Kind::Exit as usize),
-        ("LANNER_KIND_SIGNAL", Kind::Signal as usize),
-        ("LANNER_KIND_LOST", Kind::Lost as usize),
+        ("LANNER_KIND_SYSCALL", EventKind::Syscall as usize),
+        ("LANNER_KIND_EXEC", EventKind::Exec as usize),
+        ("LANNER_KIND_FORK", EventKind::Fork as usize),
+        ("LANNER_KIND_EXIT", EventKind::Exit as usize),
+        ("LANNER_KIND_SIGNAL", EventKind::Signal as usize),
+        ("LANNER_KIND_LOST", EventKind::Lost as usize),
         ("LANNER_FORK_SEEN", layout::FORK_SEEN as usize),
         ("LANNER_FLAG_NORETURN", Flags::NORETURN.into()),
         ("LANNER_FLAG_UNSELECTED", Flags::UNSELECTED.into()),

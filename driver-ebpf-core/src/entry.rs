@@ -10,7 +10,7 @@ use libbpf_rs::{Link, Object, OpenObject, OpenProgramMut};
 
 /// A way to see entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum EntryMethod {
     /// The functions of the calls.
     Functions,
     /// The scheduler's tracepoints, where the registers of the call can still be read: an exec before the old program's
@@ -59,22 +59,22 @@ pub(crate) enum EntryError {
 /// # Errors
 ///
 /// A call has no program, or no function.
-pub(crate) fn prepare(open: &mut OpenObject, entry: Entry) -> Result<Rooms, EntryError> {
+pub(crate) fn prepare(open: &mut OpenObject, entry: EntryMethod) -> Result<Rooms, EntryError> {
     let mut programs: Vec<(String, OpenProgramMut<'_>)> = open
         .progs_mut()
         .map(|program| (program.name().to_string_lossy().into_owned(), program))
         .collect();
     for (name, program) in &mut programs {
         if is_for_function(name)
-            || (name == TRACEPOINT && entry != Entry::Tracepoint)
-            || (name == SCHEDULER && entry != Entry::Scheduler)
+            || (name == TRACEPOINT && entry != EntryMethod::Tracepoint)
+            || (name == SCHEDULER && entry != EntryMethod::Scheduler)
         {
             program.set_autoload(false);
         }
     }
-    if entry != Entry::Functions {
+    if entry != EntryMethod::Functions {
         return Ok(Rooms {
-            seen: entry == Entry::Tracepoint,
+            seen: entry == EntryMethod::Tracepoint,
             waiting: Vec::new(),
         });
     }

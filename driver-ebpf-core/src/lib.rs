@@ -37,7 +37,7 @@ use std::path::Path;
 use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::Host;
 use driver_api::request::Request;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{Gap, Serves, Support, Tested};
 use driver_ebpf::{gaps, trial};
 
 /// The driver's name.
@@ -63,18 +63,11 @@ impl Driver for Core {
     }
 
     fn tested(&self) -> Tested {
-        Tested {
-            arguments: Place::Kernel,
-            result: Place::Kernel,
-        }
+        driver_ebpf::TESTED
     }
 
     fn serves(&self) -> Serves {
-        Serves {
-            host: true,
-            command: true,
-            pids: true,
-        }
+        driver_ebpf::SERVES
     }
 
     fn uses_btf(&self) -> bool {
@@ -117,12 +110,7 @@ impl Driver for Core {
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
-        // if nothing was tried yet, it is now, so that the reasons equal those of `lanner drivers`
-        let mut host = host.clone();
-        self.try_out(&mut host);
-        if let Support::Unusable(gaps) = self.probe(&host) {
-            return Err(OpenError::Unusable { driver: NAME, gaps });
-        }
+        gaps::tried_out(self, host)?;
         let (capture, gaps) = load::open(request, host.btf, host.btf_file.as_deref())?;
         Ok(Opened {
             capture: Box::new(capture),

@@ -14,7 +14,7 @@ use libbpf_rs::Program;
 
 use crate::NAME;
 use crate::capture::RingSource;
-use crate::entry::Entry;
+use crate::entry::EntryMethod;
 use crate::libbpf::{self, failed};
 use crate::object::{self, Running, StartError};
 use crate::optional::Refused;
@@ -140,7 +140,7 @@ fn start_programs(
     let mut first = None;
     for way in ways {
         // a command is followed from its first exec on, even if that fails
-        if way.entry == Entry::Scheduler && matches!(request.target, Target::Command(_)) {
+        if way.entry == EntryMethod::Scheduler && matches!(request.target, Target::Command(_)) {
             continue;
         }
         let mut refused = without();
@@ -172,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use driver_api::driver::{Capture, Flow};
-    use driver_api::event::Kind;
+    use driver_api::event::EventKind;
     use driver_api::request::{Limits, SyscallSet};
     use driver_ebpf::packed::Packed;
     use test_support::{is_root, lacking, skipped};
@@ -205,7 +205,7 @@ mod tests {
         let cpus = libbpf_rs::num_possible_cpus().expect("there are CPUs");
         let ways = [Way {
             object: WITHOUT_FORK,
-            entry: Entry::Tracepoint,
+            entry: EntryMethod::Tracepoint,
             whole: false,
         }];
         let layout = RingLayout::new(cpus, request.buffer);
@@ -243,13 +243,13 @@ mod tests {
                 let header = event.header();
                 let of_child = children.contains(&header.tgid);
                 match event.kind() {
-                    Kind::Fork if header.tgid == parent => {
+                    EventKind::Fork if header.tgid == parent => {
                         children.insert(u32::try_from(header.args[1]).unwrap_or(0));
                         seen[0] += 1;
                     }
-                    Kind::Exec if of_child => seen[1] += 1,
-                    Kind::Exit if of_child => seen[2] += 1,
-                    Kind::Exit if header.tgid == parent => ended = true,
+                    EventKind::Exec if of_child => seen[1] += 1,
+                    EventKind::Exit if of_child => seen[2] += 1,
+                    EventKind::Exit if header.tgid == parent => ended = true,
                     _ => {}
                 }
                 Flow::Continue

@@ -12,7 +12,7 @@ use libbpf_rs::{Link, Object, ObjectBuilder, OpenObject};
 use zerocopy::IntoBytes;
 
 use crate::NAME;
-use crate::entry::{self, Entry, Rooms};
+use crate::entry::{self, EntryMethod, Rooms};
 use crate::layout::{Settings, Tail};
 use crate::libbpf::{LibbpfError, failed, printed};
 use crate::maps::{self, Maps};
@@ -136,7 +136,7 @@ fn prepare_maps(
     open: &mut OpenObject,
     request: &Request,
     layout: RingLayout,
-    entry: Entry,
+    entry: EntryMethod,
 ) -> Result<(), OpenError> {
     let Request {
         target, selection, ..
@@ -150,7 +150,7 @@ fn prepare_maps(
         tree: u32::from(!matches!(target, Target::Host)),
         chunks: narrow(layout.chunks),
         chunk_shift: layout.chunk.trailing_zeros(),
-        late: u32::from(entry == Entry::Scheduler),
+        late: u32::from(entry == EntryMethod::Scheduler),
         times: u32::from(selection.times()),
     };
     for mut map in open.maps_mut() {

@@ -99,14 +99,14 @@ impl SimulatedRings {
 
 #[cfg(test)]
 mod tests {
-    use driver_api::event::{Event, EventBuilder, Header, Kind};
+    use driver_api::event::{Event, EventBuilder, EventKind, Header};
 
     use super::*;
 
     fn event(time_ns: u64) -> Vec<u8> {
         let mut builder = EventBuilder::default();
         builder.begin(&Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             time_ns,
             ..Header::default()
         });

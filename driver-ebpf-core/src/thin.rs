@@ -118,7 +118,7 @@ fn thin(
     Some((types, lacking))
 }
 
-/// The names of the types that programs read, of which the object's second section of types tells
+/// The names of the types whose fields the programs read, from the relocations in the object's section `.BTF.ext`
 /// (`struct btf_ext_header`, `struct bpf_core_relo`).
 fn relocated<'a>(local: &Types<'a>, ext: &[u8]) -> Option<HashSet<&'a [u8]>> {
     let relocations = section(ext, word(ext, 4)? as usize, 24, 28)?;

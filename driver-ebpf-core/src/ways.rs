@@ -9,7 +9,7 @@ use driver_ebpf::packed::Packed;
 use libbpf_rs::btf::Btf;
 use libbpf_rs::btf::types::Struct;
 
-use crate::entry::Entry;
+use crate::entry::EntryMethod;
 use crate::features::Features;
 use crate::libbpf;
 
@@ -17,12 +17,12 @@ use crate::libbpf;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Way {
     pub(crate) object: Packed,
-    pub(crate) entry: Entry,
+    pub(crate) entry: EntryMethod,
     /// If the kernel refuses one of the programs, the next object may have a form of it that the kernel takes.
     pub(crate) whole: bool,
 }
 
-const fn way(object: Packed, entry: Entry) -> Way {
+const fn way(object: Packed, entry: EntryMethod) -> Way {
     Way {
         object,
         entry,
@@ -30,7 +30,7 @@ const fn way(object: Packed, entry: Entry) -> Way {
     }
 }
 
-const fn whole(object: Packed, entry: Entry) -> Way {
+const fn whole(object: Packed, entry: EntryMethod) -> Way {
     Way {
         object,
         entry,
@@ -62,22 +62,22 @@ static OLD_UNTYPED_OBJECT: Packed = Packed::new(include_bytes!(concat!(
 
 /// With the kernel's own types. The first [`MAY_GOTO`] are for kernels that have may_goto.
 static TYPED: [Way; 10] = [
-    way(MAY_GOTO_OBJECT, Entry::Functions),
-    way(MAY_GOTO_OBJECT, Entry::Scheduler),
-    way(MAY_GOTO_OBJECT, Entry::Tracepoint),
-    whole(PARTS_OBJECT, Entry::Functions),
-    whole(PARTS_OBJECT, Entry::Scheduler),
-    whole(PARTS_OBJECT, Entry::Tracepoint),
-    way(OBJECT, Entry::Functions),
-    way(OBJECT, Entry::Scheduler),
-    way(OBJECT, Entry::Tracepoint),
-    way(OLD_OBJECT, Entry::Tracepoint),
+    way(MAY_GOTO_OBJECT, EntryMethod::Functions),
+    way(MAY_GOTO_OBJECT, EntryMethod::Scheduler),
+    way(MAY_GOTO_OBJECT, EntryMethod::Tracepoint),
+    whole(PARTS_OBJECT, EntryMethod::Functions),
+    whole(PARTS_OBJECT, EntryMethod::Scheduler),
+    whole(PARTS_OBJECT, EntryMethod::Tracepoint),
+    way(OBJECT, EntryMethod::Functions),
+    way(OBJECT, EntryMethod::Scheduler),
+    way(OBJECT, EntryMethod::Tracepoint),
+    way(OLD_OBJECT, EntryMethod::Tracepoint),
 ];
 const MAY_GOTO: usize = 3;
 /// With types from a file.
 static UNTYPED: [Way; 2] = [
-    way(UNTYPED_OBJECT, Entry::Tracepoint),
-    way(OLD_UNTYPED_OBJECT, Entry::Tracepoint),
+    way(UNTYPED_OBJECT, EntryMethod::Tracepoint),
+    way(OLD_UNTYPED_OBJECT, EntryMethod::Tracepoint),
 ];
 
 /// The ways that may work. `own_types`: the kernel's own types can be read.
@@ -88,7 +88,7 @@ pub(crate) fn ways(own_types: bool, types_file: Option<&Path>) -> Vec<Way> {
     let features = Features::of_kernel();
     tracing::debug!("{features:?}");
     let ways = &TYPED[if features.may_goto { 0 } else { MAY_GOTO }..];
-    let may_work = |way: &&Way| features.functions || way.entry != Entry::Functions;
+    let may_work = |way: &&Way| features.functions || way.entry != EntryMethod::Functions;
     ways.iter().filter(may_work).copied().collect()
 }
 

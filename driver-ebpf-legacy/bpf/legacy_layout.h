@@ -85,7 +85,7 @@ struct settings {
 	__u32 tree;
 	/* 1: entries are seen at the scheduler's tracepoints, as late as they can be. */
 	__u32 late;
-	/* Calls that were entered after this time have times; 0: nobody asks how long calls take. */
+	/* Calls that were entered after this time have times. 0: no call has times. */
 	__u64 times_since;
 };
 

@@ -15,7 +15,7 @@ pub struct Settings {
     pub tree: u32,
     /// 1: entries are seen at the scheduler's tracepoints, as late as they can be.
     pub late: u32,
-    /// Calls that were entered after this time have times; 0: nobody asks how long calls take.
+    /// Calls that were entered after this time have times. 0: no call has times.
     pub times_since: u64,
 }
 

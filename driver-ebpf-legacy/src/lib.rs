@@ -14,11 +14,13 @@
 //! | `sys` | opens perf events, where aya does not |
 //! | `layout` | the structs that programs and user space share |
 //! | `capture` | the running capture |
+//! | `gaps` | what the driver needs of a host, and what it cannot capture there |
 //! | `error` | why programs cannot be loaded |
 
 mod attach;
 mod capture;
 mod error;
+mod gaps;
 mod kernel;
 #[doc(hidden)]
 pub mod layout;
@@ -31,11 +33,10 @@ mod programs;
 mod sys;
 
 use driver_api::driver::{Driver, OpenError, Opened};
-use driver_api::fix::Fix;
-use driver_api::host::{Host, Trial, capability};
+use driver_api::host::{Host, Trial};
 use driver_api::request::Request;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
-use driver_ebpf::{gaps, trial};
+use driver_api::support::{Serves, Support, Tested};
+use driver_ebpf::trial;
 
 #[doc(hidden)]
 pub use kernel::Feature;
@@ -90,22 +91,15 @@ impl Driver for Legacy {
     }
 
     fn tested(&self) -> Tested {
-        Tested {
-            arguments: Place::Kernel,
-            result: Place::Kernel,
-        }
+        driver_ebpf::TESTED
     }
 
     fn serves(&self) -> Serves {
-        Serves {
-            host: true,
-            command: true,
-            pids: true,
-        }
+        driver_ebpf::SERVES
     }
 
     fn capabilities_to_open(&self, host: &Host) -> u64 {
-        gaps::capabilities_to_open(host)
+        driver_ebpf::gaps::capabilities_to_open(host)
     }
 
     fn try_out(&self, host: &mut Host) {
@@ -122,94 +116,16 @@ impl Driver for Legacy {
     }
 
     fn probe(&self, host: &Host) -> Support {
-        let mut missing = gaps::missing(host);
-        if host.lacks_raw_tracepoints
-            && let Some(why) = &host.no_tracefs
-        {
-            let gap = Gap::new(
-                "a tracefs that lanner can read",
-                format!(
-                    "without raw tracepoints (Linux 4.17), this driver finds tracepoints there: {why}"
-                ),
-                "mount -t tracefs -o mode=755 tracefs /sys/kernel/tracing (remount,mode=755 if it is mounted), or give \
-                 lanner CAP_DAC_READ_SEARCH",
-            );
-            missing.push(
-                gap.fixed_by(Fix::Mount {
-                    kind: "tracefs",
-                    options: "mode=755",
-                    at: "/sys/kernel/tracing",
-                })
-                .fixed_by(Fix::Capabilities(vec![capability::DAC_READ_SEARCH])),
-            );
+        let missing = gaps::missing(host);
+        if missing.is_empty() {
+            Support::Usable(gaps::known(host))
+        } else {
+            Support::Unusable(missing)
         }
-        missing.extend(no_perf_events(host));
-        if !missing.is_empty() {
-            return Support::Unusable(missing);
-        }
-        let mut gaps = gaps::always(host);
-        gaps.push(Gap::new(
-            "cgroup ids of events",
-            "the helper that returns them came with Linux 4.18, and this driver uses no helper newer than 4.14",
-            "",
-        ));
-        gaps.push(Gap::program());
-        if host.lacks_raw_tracepoints {
-            gaps.push(offsets::births_gap());
-            gaps.push(Gap::times(
-                "the programs for that need raw tracepoints, which came with Linux 4.17",
-                "use Linux 4.17 or later",
-            ));
-        }
-        if gaps::older_than(&host.release, (4, 15)) {
-            gaps.push(Gap::new(
-                "a second capture at the same time",
-                "before Linux 4.15 a tracepoint takes one BPF program: while another lanner captures by this driver, or another \
-                 program has one at raw_syscalls, opening fails",
-                "use Linux 4.15 or later, or the driver ptrace",
-            ));
-        }
-        if gaps::older_than(&host.release, (4, 19)) {
-            gaps.push(offsets::created_gap());
-        }
-        // io_uring came with Linux 5.1
-        let has_rings = !gaps::older_than(&host.release, (5, 1));
-        if has_rings && gaps::older_than(&host.release, (5, 5)) {
-            gaps.push(Gap::operations(
-                "the tracepoint for submitted operations came with Linux 5.5",
-            ));
-        }
-        // beside the limit, the kernel allows perf_event_mlock_kb for each CPU, 516 KiB by default (perf_mmap())
-        if let Some(limit) = host.locked_memory
-            && !host.has(capability::IPC_LOCK)
-            && host.perf_event_paranoid.is_none_or(|level| level > -1)
-        {
-            let gap = Gap::new(
-                "perf buffers as large as asked for",
-                format!(
-                    "beyond kernel.perf_event_mlock_kb they count against RLIMIT_MEMLOCK, which is {} KiB here: \
-                     they are made smaller until they fit",
-                    limit / 1024
-                ),
-                "ulimit -l unlimited, LimitMEMLOCK=infinity in a systemd unit, CAP_IPC_LOCK or CAP_SYS_RESOURCE",
-            );
-            gaps.push(
-                gap.fixed_by(Fix::LOCKED_MEMORY)
-                    .fixed_by(Fix::Capabilities(vec![capability::IPC_LOCK])),
-            );
-        }
-        Support::Usable(gaps)
     }
 
     fn open(&self, host: &Host, request: &Request) -> Result<Opened, OpenError> {
-        // If the user named the driver, nothing was tried yet. It is tried now, so that the reasons equal those of
-        // `lanner drivers`.
-        let mut host = host.clone();
-        self.try_out(&mut host);
-        let known = match self.probe(&host) {
-            Support::Usable(gaps) => gaps,
-            Support::Unusable(gaps) => return Err(OpenError::Unusable { driver: NAME, gaps }),
-        };
+        let known = driver_ebpf::gaps::tried_out(self, host)?;
         let mut opened = load::open(self.features, request)?;
         // the same gap in the same words: the search does not know why it did not find a thing
         for gap in &mut opened.gaps {
@@ -221,45 +137,11 @@ impl Driver for Legacy {
     }
 }
 
-/// The gap of a host where no perf event can be opened.
-fn no_perf_events(host: &Host) -> Option<Gap> {
-    const WHAT: &str = "opening perf buffers";
-    // kernels of Debian and Ubuntu then refuse; others know no level above 2
-    let paranoid =
-        host.perf_event_paranoid.is_some_and(|level| level > 2) && !host.has(capability::SYS_ADMIN);
-    match host.perf_events {
-        Trial::Works => None,
-        Trial::Untried | Trial::Refused(_) if paranoid => {
-            let gap = Gap::new(
-                WHAT,
-                "kernel.perf_event_paranoid is 3 or more, which CAP_PERFMON alone does not pass",
-                "sysctl kernel.perf_event_paranoid=2, or give lanner CAP_SYS_ADMIN",
-            );
-            Some(
-                gap.fixed_by(Fix::Sysctl {
-                    name: "kernel.perf_event_paranoid",
-                    value: "2",
-                })
-                .fixed_by(Fix::Capabilities(vec![capability::SYS_ADMIN])),
-            )
-        }
-        Trial::Untried => None,
-        // for the same reason
-        Trial::Refused(_) if matches!(host.bpf, Trial::Refused(_)) => None,
-        Trial::Refused(errno) => Some(Gap::new(
-            WHAT,
-            format!(
-                "perf_event_open(2) is refused: a seccomp profile or a security module forbids it, or the kernel has no perf \
-                 events ({})",
-                std::io::Error::from_raw_os_error(errno)
-            ),
-            "allow the call perf_event_open in the container's profile, or use a kernel with CONFIG_PERF_EVENTS",
-        )),
-    }
-}
-
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests {
+    use driver_api::host::capability;
+    use driver_api::support::Gap;
+
     use super::*;
 
     #[test]

@@ -67,34 +67,21 @@ static __always_inline long read_entry(__u64 small, __u16 unit, __u64 ptr, __u32
 	return read_iovec(small, ptr + at * 2 * word, base, len);
 }
 
-/* The bytes that a vector points to, one entry after another. */
-static __always_inline int op_iov_inline(const struct out *o, const struct gather *g)
+/*
+ * What the loop over a vector compares with, and what is needed after it. It is kept in memory, behind the data: see
+ * struct out for why. Registers are scarce in the loop.
+ */
+struct vector_loop {
+	__u64 ptr, count, limit, small;
+	__s64 most;
+	__u16 entries, unit;
+	__u8 what, part;
+};
+
+static __always_inline void begin_vector(const struct out *o, const struct gather *g, __u32 limit, __u8 *at,
+					 volatile struct vector_loop *to)
 {
-	__u32 limit = g->limit;
-	__u32 half = o->chunk / 2;
-	__u8 *at;
-
-	if (!g->ptr && g->most <= 0)
-		return 0;
-	at = begin_attachment(o);
-	if (!at)
-		return 0;
-	if (limit > half) {
-		incomplete(o);
-		limit = half;
-	}
 	begin_loop(at);
-	/*
-	 * What the loop compares with is kept in memory, behind the data: see struct out for why. What is needed after
-	 * the loop is kept there too, because registers are scarce in it.
-	 */
-	volatile struct {
-		__u64 ptr, count, limit, small;
-		__s64 most;
-		__u16 entries, unit;
-		__u8 what, part;
-	} *to = (void *)(at + HEAD + half);
-
 	to->ptr = (__u64)USER(g->ptr);
 	to->count = g->ptr ? g->count : 0;
 	to->limit = limit;
@@ -106,6 +93,27 @@ static __always_inline int op_iov_inline(const struct out *o, const struct gathe
 	to->part = g->part;
 	if (to->count > IOVECS)
 		STATUS(at) = LANNER_TRUNCATED;
+}
+
+/* The bytes that a vector points to, one entry after another. */
+static __always_inline int op_iov_inline(const struct out *o, const struct gather *g)
+{
+	__u32 limit = g->limit;
+	__u32 half = o->chunk / 2;
+	volatile struct vector_loop *to;
+	__u8 *at;
+
+	if (!g->ptr && g->most <= 0)
+		return 0;
+	at = begin_attachment(o);
+	if (!at)
+		return 0;
+	if (limit > half) {
+		incomplete(o);
+		limit = half;
+	}
+	to = (void *)(at + HEAD + half);
+	begin_vector(o, g, limit, at, to);
 #ifdef UNROLL_LOOPS
 #pragma unroll
 #endif

@@ -4,9 +4,10 @@ use std::{fs, io};
 
 use libc::{EINVAL, ENOSYS};
 
+use driver_api::driver::{Driver, OpenError};
 use driver_api::fix::Fix;
 use driver_api::host::{Host, Trial, capability};
-use driver_api::support::Gap;
+use driver_api::support::{Gap, Support};
 
 /// What this host lacks that both drivers need.
 pub fn missing(host: &Host) -> Vec<Gap> {
@@ -100,6 +101,24 @@ fn a_release_is_compared_with_a_version() {
     assert!(before.iter().all(|release| older_than(release, (5, 8))));
     let since = ["5.8.0", "5.10.0-9-amd64", "6.18.5", "10.0", ""];
     assert!(!since.iter().any(|release| older_than(release, (5, 8))));
+}
+
+/// The gaps of a driver on this host, after a trial. If the user named the driver, nothing was tried yet. It is tried here, so
+/// that the reasons equal those of `lanner drivers`.
+///
+/// # Errors
+///
+/// The driver cannot be used here.
+pub fn tried_out(driver: &dyn Driver, host: &Host) -> Result<Vec<Gap>, OpenError> {
+    let mut host = host.clone();
+    driver.try_out(&mut host);
+    match driver.probe(&host) {
+        Support::Usable(gaps) => Ok(gaps),
+        Support::Unusable(gaps) => Err(OpenError::Unusable {
+            driver: driver.name(),
+            gaps,
+        }),
+    }
 }
 
 /// Capabilities that loading and attaching programs needs, and the running capture does not.

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::mem::offset_of;
 
-use driver_api::event::{Abi, Event, Header, Kind};
+use driver_api::event::{Abi, Event, EventKind, Header};
 use driver_api::selection::Selection;
 use driver_api::table;
 
@@ -71,7 +71,7 @@ impl InterruptedCalls {
     #[inline]
     pub(crate) fn judge(&mut self, event: &Event<'_>, bytes: &[u8]) -> Verdict {
         let header = event.header();
-        let unwanted = event.kind() == Kind::Syscall
+        let unwanted = event.kind() == EventKind::Syscall
             && self.unselected[event.abi() as usize] == Some(header.nr);
         if header.flags & OPEN == 0 && self.open.is_empty() && !unwanted {
             return Verdict::Deliver;
@@ -90,7 +90,7 @@ impl InterruptedCalls {
                 Verdict::Deliver
             };
         }
-        if event.kind() != Kind::Signal {
+        if event.kind() != EventKind::Signal {
             if !unwanted && let Some(bytes) = bytes.get(..header.len as usize) {
                 self.open.insert(header.tid, bytes.to_vec());
             }
@@ -141,7 +141,7 @@ mod tests {
 
     const EINTR: i64 = -4;
 
-    fn event(kind: Kind, tid: u32, flags: u16, nr: u32) -> Vec<u8> {
+    fn event(kind: EventKind, tid: u32, flags: u16, nr: u32) -> Vec<u8> {
         let mut builder = EventBuilder::new();
         builder.begin(&Header {
             kind: kind as u8,
@@ -176,11 +176,11 @@ mod tests {
         ];
         for (call, handler, ends) in cases {
             let mut calls = InterruptedCalls::new(&SyscallSet::all().into());
-            let read = event(Kind::Syscall, 7, call, number("read"));
+            let read = event(EventKind::Syscall, 7, call, number("read"));
             assert_eq!(judged(&mut calls, &read), Verdict::Withhold);
-            let other = event(Kind::Signal, 8, OPEN, 0);
+            let other = event(EventKind::Signal, 8, OPEN, 0);
             assert_eq!(judged(&mut calls, &other), Verdict::Withhold);
-            let signal = event(Kind::Signal, 7, handler, 0);
+            let signal = event(EventKind::Signal, 7, handler, 0);
             let verdict = judged(&mut calls, &signal);
             if let Verdict::Ended(bytes) = &verdict {
                 let ended = Event::parse(bytes).expect("an event");
@@ -197,9 +197,9 @@ mod tests {
         let mut selection = SyscallSet::empty();
         selection.insert(table::by_name("nanosleep").expect("a call"));
         let mut calls = InterruptedCalls::new(&selection.into());
-        let sleep = event(Kind::Syscall, 7, OPEN, number("nanosleep"));
-        let again = event(Kind::Syscall, 7, 0, number(RESTART));
-        let signal = event(Kind::Signal, 7, OPEN, 0);
+        let sleep = event(EventKind::Syscall, 7, OPEN, number("nanosleep"));
+        let again = event(EventKind::Syscall, 7, 0, number(RESTART));
+        let signal = event(EventKind::Signal, 7, OPEN, 0);
         assert_eq!(judged(&mut calls, &sleep), Verdict::Withhold);
         assert_eq!(judged(&mut calls, &again), Verdict::Withhold);
         assert_eq!(judged(&mut calls, &signal), Verdict::Withhold);

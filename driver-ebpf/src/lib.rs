@@ -35,5 +35,20 @@ pub mod quiet;
 pub mod start;
 pub mod trial;
 
+use driver_api::support::{FilterStage, Serves, Tested};
+
+/// What both drivers can be pointed at.
+pub const SERVES: Serves = Serves {
+    host: true,
+    command: true,
+    pids: true,
+};
+
+/// Where both drivers test predicates.
+pub const TESTED: Tested = Tested {
+    arguments: FilterStage::Kernel,
+    result: FilterStage::Kernel,
+};
+
 /// The folder of the interpreter's C headers, for build scripts.
 pub const HEADERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bpf");

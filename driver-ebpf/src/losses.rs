@@ -2,7 +2,7 @@
 
 use driver_api::driver::Flow;
 use driver_api::event::layout::LOST_CALLS;
-use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
+use driver_api::event::{Event, EventBuilder, EventKind, Header, Loss};
 use driver_start::monotonic_ns;
 
 /// The counters of lost events, and what of them is reported.
@@ -71,7 +71,7 @@ impl Losses {
                 args[2] = LOST_CALLS;
             }
             self.builder.begin(&Header {
-                kind: Kind::Lost as u8,
+                kind: EventKind::Lost as u8,
                 time_ns: monotonic_ns(),
                 args,
                 ..Header::default()

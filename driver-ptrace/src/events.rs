@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::Flow;
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Loss, Part, Status, layout,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Flags, Header, Loss, Part, Status, layout,
 };
 use driver_api::plan::Plan;
 use driver_api::request::Limits;
@@ -22,7 +22,7 @@ use crate::threads::Owner;
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(Event<'_>) -> Flow;
 
 /// The header of an event of now. A thread whose owner is not known has all ones for its ids.
-pub(crate) fn header(kind: Kind, tid: pid_t, tgid: u32, owner: Option<Owner>) -> Header {
+pub(crate) fn header(kind: EventKind, tid: pid_t, tgid: u32, owner: Option<Owner>) -> Header {
     Header {
         kind: kind as u8,
         abi: Abi::NATIVE as u8,
@@ -189,7 +189,7 @@ impl Events {
             // what is lost is memory, and no event
             args[..3].copy_from_slice(&[new, cause as u64, layout::LOST_CALLS]);
             self.builder.begin(&Header {
-                kind: Kind::Lost as u8,
+                kind: EventKind::Lost as u8,
                 time_ns: monotonic_ns(),
                 args,
                 ..Header::default()

@@ -4,7 +4,7 @@
 use driver_api::driver::{Driver, Mode, OpenError, Opened};
 use driver_api::host::{Host, Trial, capability};
 use driver_api::request::{Request, Target};
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Gap, Serves, Support, Tested};
 
 use crate::notify::{self, trial};
 use crate::{NAME, Ptrace};
@@ -62,8 +62,8 @@ impl Driver for Notify {
 
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Lanner,
-            result: Place::Nowhere,
+            arguments: FilterStage::Lanner,
+            result: FilterStage::Nowhere,
         }
     }
 

@@ -5,7 +5,7 @@ use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, Target};
 use driver_api::scripted::Scripted;
 use driver_api::selection::Selection;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Gap, Serves, Support, Tested};
 
 /// A driver that is usable on a host with seccomp, and that opens or fails to load.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ impl Driver for Made {
 
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Lanner,
-            result: Place::Lanner,
+            arguments: FilterStage::Lanner,
+            result: FilterStage::Lanner,
         }
     }
 

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Driver, Flow, Opened, Polled};
 use driver_api::error::OpenError;
-use driver_api::event::{Abi, Encoding, Event, EventBuilder, Fact, Header, Kind, Part, Status};
+use driver_api::event::{
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Header, Part, Status,
+};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, Target};
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
-use driver_api::support::{Gap, Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Gap, Serves, Support, Tested};
 use driver_start::{Held, monotonic_ns};
 
 const NAME: &str = "waiting";
@@ -38,8 +40,8 @@ impl Driver for Waiting {
     /// It delivers no calls, so that there is nothing to test.
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Nowhere,
-            result: Place::Nowhere,
+            arguments: FilterStage::Nowhere,
+            result: FilterStage::Nowhere,
         }
     }
 
@@ -101,7 +103,7 @@ struct Running {
 
 impl Running {
     /// The start of an event of now.
-    fn begin(&mut self, kind: Kind, ret: i64) {
+    fn begin(&mut self, kind: EventKind, ret: i64) {
         let pid = self.command.pid();
         self.builder.begin(&Header {
             kind: kind as u8,
@@ -140,14 +142,14 @@ impl Capture for Running {
                     let started = self.command.release();
                     started.map_err(CaptureError::failed(NAME, "start the command"))?;
                     self.next = Next::Exit;
-                    self.begin(Kind::Exec, 0);
+                    self.begin(EventKind::Exec, 0);
                     self.attach_exe();
                     break;
                 }
                 Next::Exit => {
                     if let Some(status) = self.command.status() {
                         self.next = Next::Nothing;
-                        self.begin(Kind::Exit, status.into());
+                        self.begin(EventKind::Exit, status.into());
                         break;
                     }
                     if Instant::now() >= deadline {
@@ -201,7 +203,7 @@ fn a_registered_driver_is_found_by_name_and_delivers_the_life_of_a_command() {
     let status = loop {
         let polled = capture.poll(Duration::from_secs(1), &mut |event| {
             seen.push((event.kind(), event.fact(Fact::Exe).is_some()));
-            if event.kind() == Kind::Exec {
+            if event.kind() == EventKind::Exec {
                 let pid = event.header().tgid.cast_signed();
                 // SAFETY: it takes numbers. The command sleeps, so that the id is its own.
                 assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
@@ -212,7 +214,7 @@ fn a_registered_driver_is_found_by_name_and_delivers_the_life_of_a_command() {
             break status;
         }
     };
-    assert_eq!(seen, [(Kind::Exec, true), (Kind::Exit, false)]);
+    assert_eq!(seen, [(EventKind::Exec, true), (EventKind::Exit, false)]);
     assert_eq!(status, Some(libc::SIGTERM), "as wait(2) says it");
     assert_eq!(capture.stats().captured, 2);
     let host = Request {

@@ -5,7 +5,7 @@
 
 use decode::json::Context;
 use decode::{falco, json, text};
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, Kind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, Header, EventKind, Part, Status};
 use driver_api::table;
 use lanner_fuzz::repaired;
 use libfuzzer_sys::fuzz_target;
@@ -18,7 +18,7 @@ fn netlink(data: &[u8]) {
     let call = table::by_name("sendto").expect("the table has sendto");
     let mut builder = EventBuilder::new();
     builder.begin(&Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         abi: Abi::X86_64 as u8,
         nr: call.number(Abi::X86_64).expect("x86_64 has it"),
         args: [3, 1, sent.len() as u64, 0, 0, 0],

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use driver_api::event::layout::AttachmentHeader;
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, Kind, PartAt, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, Header, EventKind, PartAt, Status};
 use driver_api::table::SYSCALLS;
 use tempfile::NamedTempFile;
 use zerocopy::FromBytes;
@@ -20,7 +20,7 @@ fn valid(byte: u8, is_valid: impl Fn(u8) -> bool) -> u8 {
 /// call number, lengths. So most inputs reach the decoder, and not only the parser. None: too short for a header.
 pub fn repaired(data: &[u8]) -> Option<EventBuilder> {
     let (mut header, mut rest) = Header::read_from_prefix(data).ok()?;
-    header.kind = valid(header.kind, |kind| Kind::from_u8(kind).is_some());
+    header.kind = valid(header.kind, |kind| EventKind::from_u8(kind).is_some());
     header.abi = valid(header.abi, |abi| Abi::from_u8(abi).is_some());
     let call = &SYSCALLS[header.nr as usize % SYSCALLS.len()];
     if let Some(number) = Abi::from_u8(header.abi).and_then(|abi| call.number(abi)) {

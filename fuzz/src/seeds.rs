@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use driver_api::event::{Abi, Encoding, EventBuilder, Fact, Header, Kind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, Fact, Header, EventKind, Part, Status};
 use driver_api::table::SYSCALLS;
 use inspect::Clock;
 use recording::Writer;
@@ -30,7 +30,7 @@ fn main() {
         for abi in [Abi::X86_64, Abi::I386] {
             let Some(nr) = call.number(abi) else { continue };
             let header = Header {
-                kind: Kind::Syscall as u8,
+                kind: EventKind::Syscall as u8,
                 abi: abi as u8,
                 nr,
                 tgid: 4711,

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::workshop::{Load, Place, Workshop, look_up};
+use crate::workshop::{Affinity, Load, Workshop, look_up};
 use crate::{Error, Result, say};
 
 /// Requests of the web server's client in one round.
@@ -82,7 +82,7 @@ pub(crate) fn record(lanner: &Path, file: &Path, wanted: u64, workshop: &Worksho
         ));
         for _ in 0..2 {
             if workshop.has(Load::Build) {
-                workshop.run(Load::Build, 1, Place::Anywhere, &[])?;
+                workshop.run(Load::Build, 1, Affinity::Anywhere, &[])?;
             }
         }
         shell()?;

@@ -9,7 +9,7 @@ pub const MAX: usize = 32768;
 
 /// In a fork's fifth argument: the driver has determined what parent and child share.
 pub const FORK_SEEN: u64 = 0x8000_0000_0000_0000;
-/// In the third argument of [`Kind::Lost`]: only calls are missing, and no birth, exec or end.
+/// In the third argument of [`EventKind::Lost`]: only calls are missing, and no birth, exec or end.
 pub const LOST_CALLS: u64 = 1;
 
 /// In [`OpenedFile::flags`]: not known.
@@ -26,7 +26,7 @@ pub struct Header {
     pub len: u32,
     /// [`VERSION`].
     pub version: u8,
-    /// A [`Kind`].
+    /// One of [`EventKind`].
     pub kind: u8,
     /// An [`Abi`].
     pub abi: u8,
@@ -59,7 +59,7 @@ pub struct Header {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, TryFromBytes)]
 #[repr(u8)]
-pub enum Kind {
+pub enum EventKind {
     /// A call returned or, with [`Flags::NORETURN`] or [`Flags::ENTRY`], was entered.
     Syscall = 1,
     /// A process has a new program; `nr` says by which call.
@@ -77,7 +77,7 @@ pub enum Kind {
     Lost = 6,
 }
 
-impl Kind {
+impl EventKind {
     /// The kind with this number.
     pub fn from_u8(value: u8) -> Option<Self> {
         Self::try_read_from_bytes(&[value]).ok()

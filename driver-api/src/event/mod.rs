@@ -9,7 +9,7 @@ mod view;
 
 pub use builder::EventBuilder;
 pub use layout::{
-    Abi, Encoding, Fact, Flags, Header, Ids, Kind, Layer, Loss, OpenedFile, Part, PartAt, Program,
-    Status, Tuple,
+    Abi, Encoding, EventKind, Fact, Flags, Header, Ids, Layer, Loss, OpenedFile, Part, PartAt,
+    Program, Status, Tuple,
 };
 pub use view::{Attachment, Attachments, CUT, Event, Malformed, lacks_flag};

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{AttachmentHeader, LOST_CALLS, VERSION};
-use super::{Abi, Encoding, Fact, Header, Ids, Kind, OpenedFile, Part, Program, Status, Tuple};
+use super::{
+    Abi, Encoding, EventKind, Fact, Header, Ids, OpenedFile, Part, Program, Status, Tuple,
+};
 
 /// What a path begins with whose first components were cut off or could not be read.
 pub const CUT: &[u8] = b"...";
@@ -50,7 +52,7 @@ pub const fn lacks_flag(register: usize) -> u16 {
 #[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     header: Header,
-    kind: Kind,
+    kind: EventKind,
     abi: Abi,
     body: &'a [u8],
 }
@@ -79,7 +81,7 @@ impl<'a> Event<'a> {
                 need: len.max(HEAD),
             });
         }
-        let kind = Kind::from_u8(header.kind).ok_or(Malformed::Kind(header.kind))?;
+        let kind = EventKind::from_u8(header.kind).ok_or(Malformed::Kind(header.kind))?;
         let abi = Abi::from_u8(header.abi).ok_or(Malformed::Abi(header.abi))?;
         let event = Self {
             header,
@@ -102,7 +104,7 @@ impl<'a> Event<'a> {
     }
 
     /// What happened.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> EventKind {
         self.kind
     }
 
@@ -117,7 +119,7 @@ impl<'a> Event<'a> {
     }
 
     /// Whether nothing but calls is missing where this event is. Otherwise births, execs or ends may be missing. Only of
-    /// [`Kind::Lost`].
+    /// [`EventKind::Lost`].
     pub fn lost_calls_alone(&self) -> bool {
         self.header.args[2] == LOST_CALLS
     }

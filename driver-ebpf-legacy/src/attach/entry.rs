@@ -31,7 +31,7 @@ pub(super) fn open<T>(
     mut open: impl FnMut(&str) -> Result<T, KprobeError>,
 ) -> Result<Vec<T>, EntryError> {
     let mut opened = Vec::new();
-    for Entry { call, exec } in entries() {
+    for WatchedCall { call, exec } in entries() {
         let (native, function) = open_first(&mut open, &NATIVE, call, "")?;
         opened.push(function);
         // Functions that take arguments serve all programs. Those of exec do not: their arguments are pointers to
@@ -107,16 +107,16 @@ fn open_first<T>(
 }
 
 /// A call whose entry matters.
-struct Entry {
+struct WatchedCall {
     call: &'static str,
     /// It is an exec.
     exec: bool,
 }
 
-fn entries() -> impl Iterator<Item = Entry> {
+fn entries() -> impl Iterator<Item = WatchedCall> {
     SYSCALLS.iter().filter_map(|call| {
         let flags = flags(call, Abi::NATIVE);
-        (flags & (flag::EXEC | flag::NORETURN) != 0).then_some(Entry {
+        (flags & (flag::EXEC | flag::NORETURN) != 0).then_some(WatchedCall {
             call: call.name,
             exec: flags & flag::EXEC != 0,
         })

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, Polled};
 use driver_api::event::layout::FORK_SEEN;
-use driver_api::event::{Event, Fact, Kind};
+use driver_api::event::{Event, EventKind, Fact};
 use driver_ebpf_legacy::Legacy;
 use test_support::skipped;
 
@@ -28,14 +28,14 @@ fn an_exec_has_its_facts_and_an_exit_its_code() {
     let kinds: Vec<_> = events
         .iter()
         .map(Event::kind)
-        .filter(|kind| *kind != Kind::Syscall)
+        .filter(|kind| *kind != EventKind::Syscall)
         .collect();
-    assert_eq!(kinds, [Kind::Exec, Kind::Exec, Kind::Exit]);
+    assert_eq!(kinds, [EventKind::Exec, EventKind::Exec, EventKind::Exit]);
     assert_eq!(status, Some(7 << 8));
     assert_eq!(events.last().expect("the exit").header().ret, 7 << 8);
     let exec = events
         .iter()
-        .rfind(|event| event.kind() == Kind::Exec)
+        .rfind(|event| event.kind() == EventKind::Exec)
         .expect("the second exec");
     let exe = std::fs::canonicalize("/bin/sh").expect("a shell");
     assert_eq!(text(exec, Fact::Exe), exe.to_str().expect("text"));
@@ -72,7 +72,7 @@ fn a_birth_says_what_is_shared_and_the_id_in_a_new_namespace() {
     let births: Vec<[u64; 6]> = events
         .iter()
         .map(|bytes| Event::parse(bytes).expect("an event"))
-        .filter(|event| event.kind() == Kind::Fork)
+        .filter(|event| event.kind() == EventKind::Fork)
         .map(|event| event.header().args)
         .collect();
     let [unshare, inside] = births[..] else {
@@ -108,7 +108,7 @@ fn a_descriptor_has_the_resolved_path_of_its_file() {
         .collect();
     let paths: Vec<_> = events
         .iter()
-        .filter(|event| event.kind() == Kind::Syscall && event.header().ret >= 0)
+        .filter(|event| event.kind() == EventKind::Syscall && event.header().ret >= 0)
         .map(|event| (event.header().tgid, text(event, Fact::Path)))
         .collect();
     let real = real.to_str().expect("text");
@@ -176,7 +176,7 @@ fn the_events_of_many_short_processes_come_in_order_and_none_is_lost() {
             born.insert(header.tgid);
             first = false;
         }
-        if event.kind() == Kind::Fork {
+        if event.kind() == EventKind::Fork {
             born.insert(u32::try_from(header.args[0]).expect("a thread id"));
         }
         let last = times.insert(header.tgid, header.time_ns);
@@ -202,7 +202,7 @@ fn a_buffer_that_is_too_small_loses_events_and_counts_them() {
     let mut lost = 0;
     let mut sink = |event: Event<'_>| {
         match event.kind() {
-            Kind::Lost => lost += event.header().args[0],
+            EventKind::Lost => lost += event.header().args[0],
             _ => delivered += 1,
         }
         Flow::Continue

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use driver_api::driver::{Driver, OpenError};
-use driver_api::event::{Event, Fact, Kind};
+use driver_api::event::{Event, EventKind, Fact};
 use driver_api::host::{Host, Trial};
 use driver_api::request::Target;
 use driver_ebpf_legacy::{Feature, Legacy};
@@ -29,7 +29,7 @@ const KERNELS: [&[Feature]; 6] = [
 
 /// Whether an event is a successful openat(2) of [`HOSTS`], with the path in its argument and as a fact.
 fn opens_hosts(event: &Event<'_>) -> bool {
-    event.kind() == Kind::Syscall
+    event.kind() == EventKind::Syscall
         && event.header().ret >= 0
         && event
             .argument(1)
@@ -45,7 +45,7 @@ fn check(events: &[Vec<u8>], what: &str) {
         .collect();
     let exec = events
         .iter()
-        .rfind(|event| event.kind() == Kind::Exec)
+        .rfind(|event| event.kind() == EventKind::Exec)
         .expect("an exec");
     let argv = exec.fact(Fact::Argv).expect("argv");
     assert_eq!(
@@ -55,7 +55,7 @@ fn check(events: &[Vec<u8>], what: &str) {
     );
     assert!(exec.argument(0).is_some(), "{what}: exec's own arguments");
     assert!(events.iter().any(opens_hosts), "{what}");
-    let exit = |event: &Event<'_>| event.kind() == Kind::Exit && event.header().ret == 0;
+    let exit = |event: &Event<'_>| event.kind() == EventKind::Exit && event.header().ret == 0;
     assert!(events.iter().any(exit), "{what}");
 }
 
@@ -164,7 +164,7 @@ fn a_running_process_is_captured_in_every_way_of_attaching() {
             .map(|bytes| Event::parse(bytes).expect("an event"))
             .filter(|event| {
                 let exit_group = u32::try_from(libc::SYS_exit_group).expect("a number");
-                event.kind() == Kind::Syscall && event.header().nr == exit_group
+                event.kind() == EventKind::Syscall && event.header().nr == exit_group
             })
             .count();
         assert_eq!(exits, 1, "exit_group without {hidden:?}");

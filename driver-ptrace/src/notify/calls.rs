@@ -1,6 +1,6 @@
 //! Makes events of notifications: a thread waits at the entry of a call until it is answered.
 
-use driver_api::event::{Flags, Header, Kind};
+use driver_api::event::{EventKind, Flags, Header};
 use driver_api::plan::{Plan, flag};
 use driver_api::predicate::Made;
 use driver_api::table::{self, Category, Returns};
@@ -21,7 +21,7 @@ const NOT_YET: i64 = -1;
 
 /// A call that is about to be made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct NotifiedCall {
     called: Called,
     args: [u64; 6],
     plan: Plan,
@@ -30,7 +30,7 @@ pub(super) struct Entry {
 
 impl NotifyCapture {
     /// The call of a notification. None: it is of a foreign architecture.
-    fn entry_of(&self, notification: &Notification) -> Option<Entry> {
+    fn entry_of(&self, notification: &Notification) -> Option<NotifiedCall> {
         let called = Called::of(notification.arch, notification.nr)?;
         let (called, args) = called.meant(notification.tid, notification.args);
         let Called { abi, nr, call } = called;
@@ -41,7 +41,7 @@ impl NotifyCapture {
             args: &args,
             result: None,
         };
-        Some(Entry {
+        Some(NotifiedCall {
             called,
             args,
             plan: self.events.plan_of(call, abi, nr),
@@ -51,7 +51,7 @@ impl NotifyCapture {
     }
 
     /// The header of an event of a thread.
-    pub(super) fn header(&self, kind: Kind, tid: pid_t) -> Header {
+    pub(super) fn header(&self, kind: EventKind, tid: pid_t) -> Header {
         let thread = self.processes.threads.get(&tid);
         let tgid = thread.map_or(tid, |thread| thread.tgid).unsigned_abs();
         events::header(kind, tid, tgid, thread.map(|thread| thread.owner))
@@ -128,20 +128,20 @@ impl NotifyCapture {
     }
 
     /// Begins the event of an entry.
-    fn build(&mut self, tid: pid_t, entry: &Entry, flags: u16) {
+    fn build(&mut self, tid: pid_t, entry: &NotifiedCall, flags: u16) {
         let header = Header {
             abi: entry.called.abi as u8,
             nr: entry.called.nr,
             args: entry.args,
             flags,
-            ..self.header(Kind::Syscall, tid)
+            ..self.header(EventKind::Syscall, tid)
         };
         let memory = Memory::new(tid, table::is_narrow(entry.called.abi, entry.called.nr));
         self.events
             .begin_call(&header, NOT_YET, &entry.plan, &memory, None);
     }
 
-    fn begin_exec(&mut self, tid: pid_t, tgid: pid_t, entry: &Entry) {
+    fn begin_exec(&mut self, tid: pid_t, tgid: pid_t, entry: &NotifiedCall) {
         let flags = if entry.selected { 0 } else { Flags::UNSELECTED };
         self.build(tid, entry, flags);
         let event = self.events.take().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Births, execs and ends. Nothing reports them in this mode: they are inferred from what the processes do next,
 //! and from /proc.
 
-use driver_api::event::{Event, Flags, Header, Kind};
+use driver_api::event::{Event, EventKind, Flags, Header};
 use driver_api::request::FACT_MAX;
 use libc::pid_t;
 use proc_pid::Field;
@@ -106,7 +106,7 @@ impl NotifyCapture {
             tgid: parent.tgid.unsigned_abs(),
             uid: parent.owner.uid,
             gid: parent.owner.gid,
-            ..self.header(Kind::Fork, tid)
+            ..self.header(EventKind::Fork, tid)
         };
         header.args[..3].copy_from_slice(&[u64::from(id), u64::from(tgid.unsigned_abs()), flags]);
         self.add(tid, tgid, owner);
@@ -194,7 +194,7 @@ impl NotifyCapture {
             abi: entry.abi,
             args: entry.args,
             flags: entry.flags,
-            ..self.header(Kind::Exec, tgid)
+            ..self.header(EventKind::Exec, tgid)
         };
         self.events.begin_from(&header, &event);
         if let Some(dir) = ProcDir::open(id) {
@@ -221,7 +221,7 @@ impl NotifyCapture {
     pub(super) fn thread_ended(&mut self, tid: pid_t, status: i32, sink: Sink) {
         let header = Header {
             ret: i64::from(status),
-            ..self.header(Kind::Exit, tid)
+            ..self.header(EventKind::Exit, tid)
         };
         self.processes.remove_thread(tid);
         self.events.builder.begin(&header);
@@ -256,7 +256,7 @@ impl NotifyCapture {
             let header = Header {
                 ret: status.unwrap_or(0).into(),
                 flags: if status.is_none() { Flags::ENTRY } else { 0 },
-                ..self.header(Kind::Exit, tid)
+                ..self.header(EventKind::Exit, tid)
             };
             self.events.builder.begin(&header);
             self.deliver(sink);

@@ -4,7 +4,7 @@
 //! is killed in that moment never does. So what comes from a thread before its birth is kept until the birth is
 //! reported, or until it is clear that it will not be.
 
-use driver_api::event::{Header, Kind};
+use driver_api::event::{EventKind, Header};
 use driver_api::table::Returns;
 use libc::pid_t;
 
@@ -64,7 +64,7 @@ impl PtraceCapture {
                 flags: clone::without_signal(flags),
                 owner,
             };
-            let header = self.header(Kind::Fork, tid);
+            let header = self.header(EventKind::Fork, tid);
             self.follow_child(&header, birth, sink);
         }
         // the caller of vfork(2) returns later
@@ -144,9 +144,9 @@ impl PtraceCapture {
                 tid: killed.tid,
                 uid: killed.uid,
                 gid: killed.gid,
-                ..self.header(Kind::Fork, child)
+                ..self.header(EventKind::Fork, child)
             },
-            (parent, _) => self.header(Kind::Fork, parent.unwrap_or(child)),
+            (parent, _) => self.header(EventKind::Fork, parent.unwrap_or(child)),
         };
         let birth = Birth {
             child,

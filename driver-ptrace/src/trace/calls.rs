@@ -1,6 +1,6 @@
 //! Entries and exits of calls.
 
-use driver_api::event::{Abi, Flags, Header, Kind};
+use driver_api::event::{Abi, EventKind, Flags, Header};
 use driver_api::plan::flag;
 use driver_api::predicate::Made;
 use driver_api::table::{Category, Returns};
@@ -19,10 +19,10 @@ use crate::interpret::Rooms;
 use crate::memory::{self, Memory};
 use crate::proc_dir::PATH_MAX;
 use crate::threads;
-use crate::tracee::{Boundary, Entry, ExitStop, Gone, SeccompStop, SyscallStop, interrupt};
+use crate::tracee::{Boundary, EnteredCall, ExitStop, Gone, SeccompStop, SyscallStop, interrupt};
 
 /// The call of an entry. None: it is of a foreign architecture.
-fn called(entry: &Entry) -> Option<Called> {
+fn called(entry: &EnteredCall) -> Option<Called> {
     // the kernel takes the low 32 bits
     Called::of(entry.arch, entry.nr as u32)
 }
@@ -83,12 +83,12 @@ impl PtraceCapture {
     }
 
     /// What a call returns that would keep lanner from reading the thread's memory. None: it is made.
-    fn answer(&self, entry: &Entry) -> Option<i64> {
+    fn answer(&self, entry: &EnteredCall) -> Option<i64> {
         hiding::answer(&called(entry)?, &entry.args, self.reads_everything).map(i64::from)
     }
 
     /// A thread is about to make a call. Decides whether its exit is waited for.
-    fn entered(&mut self, tid: pid_t, entry: &Entry, sink: Sink) {
+    fn entered(&mut self, tid: pid_t, entry: &EnteredCall, sink: Sink) {
         if let Some(thread) = self.tracees.get_mut(tid) {
             thread.was_stopped = false;
         }
@@ -193,7 +193,7 @@ impl PtraceCapture {
             args: call.args,
             ret,
             flags,
-            ..self.header(Kind::Syscall, tid)
+            ..self.header(EventKind::Syscall, tid)
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
 use driver_api::error::Cause;
-use driver_api::event::{Event, Header, Kind};
+use driver_api::event::{Event, EventKind, Header};
 use driver_api::request::Limits;
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
@@ -99,7 +99,7 @@ impl PtraceCapture {
     }
 
     /// The header of an event of a thread.
-    pub(super) fn header(&self, kind: Kind, tid: pid_t) -> Header {
+    pub(super) fn header(&self, kind: EventKind, tid: pid_t) -> Header {
         let thread = self.tracees.get(tid);
         let tgid = thread.map_or(tid.unsigned_abs(), |thread| thread.tgid);
         events::header(kind, tid, tgid, thread.map(|thread| thread.owner))

@@ -1,7 +1,7 @@
 //! Execs: the event begins at the call's entry, where its memory still exists, and is completed when it has
 //! succeeded.
 
-use driver_api::event::{Abi, Event, Flags, Header, Kind};
+use driver_api::event::{Abi, Event, EventKind, Flags, Header};
 use driver_api::plan::Plan;
 use driver_api::request::FACT_MAX;
 use driver_api::table;
@@ -81,7 +81,7 @@ impl PtraceCapture {
             return;
         };
         // the kernel ends the other threads with code 0 (fs/exec.c, de_thread)
-        let header = self.header(Kind::Exit, tid);
+        let header = self.header(EventKind::Exit, tid);
         self.events.builder.begin(&header);
         self.deliver(sink);
         self.tracees.insert(tid, moved);
@@ -90,7 +90,7 @@ impl PtraceCapture {
 
     /// Begins the event of a successful exec from the one that was made at its entry.
     fn begin_exec_event(&mut self, tid: pid_t, begun: &[u8]) {
-        let header = self.header(Kind::Exec, tid);
+        let header = self.header(EventKind::Exec, tid);
         if let Ok(event) = Event::parse(begun) {
             let entry = event.header();
             let header = Header {

@@ -30,7 +30,7 @@ use driver_api::driver::{Driver, OpenError, Opened};
 use driver_api::host::{Host, capability};
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::selection::Selection;
-use driver_api::support::{Place, Serves, Support, Tested};
+use driver_api::support::{FilterStage, Serves, Support, Tested};
 use driver_api::table::{Category, Param, Returns, SYSCALLS, Syscall, Written, by_name};
 use driver_start::Held;
 use libc::sock_filter;
@@ -61,8 +61,8 @@ impl Driver for Ptrace {
 
     fn tested(&self) -> Tested {
         Tested {
-            arguments: Place::Filter,
-            result: Place::Lanner,
+            arguments: FilterStage::Filter,
+            result: FilterStage::Lanner,
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is done at a stop, by its kind, and how a thread goes on from it.
 
-use driver_api::event::{Header, Kind};
+use driver_api::event::{EventKind, Header};
 use libc::pid_t;
 
 use super::capture::PtraceCapture;
@@ -155,7 +155,7 @@ impl PtraceCapture {
         self.life.note_end(tid.unsigned_abs(), status);
         let header = Header {
             ret: i64::from(status),
-            ..self.header(Kind::Exit, tid)
+            ..self.header(EventKind::Exit, tid)
         };
         let parent = self.tracees.remove(tid).map(|thread| thread.parent);
         let parent_is_traced = parent.is_some_and(|parent| self.tracees.contains(parent));

@@ -19,7 +19,7 @@ use std::io;
 
 use libc::{c_long, c_void, pid_t};
 
-pub(crate) use position::{Boundary, Entry};
+pub(crate) use position::{Boundary, EnteredCall};
 pub(crate) use registers::InterruptedCall;
 pub(crate) use stop::{
     BirthKind, BirthStop, ExecStop, ExitStop, InterruptStop, Resumption, ReturnPath, RunUntil,

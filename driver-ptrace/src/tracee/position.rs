@@ -26,7 +26,7 @@ struct SyscallInfo {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Boundary {
     /// About to make it.
-    Entry(Entry),
+    Entry(EnteredCall),
     /// It has returned.
     Exit {
         /// What it returns.
@@ -36,7 +36,7 @@ pub(crate) enum Boundary {
 
 /// A call that a thread is about to make.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Entry {
+pub(crate) struct EnteredCall {
     /// AUDIT_ARCH_* (linux/audit.h).
     pub(crate) arch: u32,
     /// As the register has it: an x32 call has its bit.
@@ -78,7 +78,7 @@ pub(super) fn of(
         SYSCALL_INFO_EXIT => Ok(Boundary::Exit {
             ret: d[0].cast_signed(),
         }),
-        op @ (SYSCALL_INFO_ENTRY | SYSCALL_INFO_SECCOMP) => Ok(Boundary::Entry(Entry {
+        op @ (SYSCALL_INFO_ENTRY | SYSCALL_INFO_SECCOMP) => Ok(Boundary::Entry(EnteredCall {
             arch: info.arch,
             nr: d[0],
             args: [d[1], d[2], d[3], d[4], d[5], d[6]],

@@ -6,7 +6,7 @@ use driver_api::event::Abi;
 use libc::{c_void, iovec, user_regs_struct};
 
 use super::Gone;
-use super::position::{Boundary, Entry};
+use super::position::{Boundary, EnteredCall};
 use super::stop::Stopped;
 use crate::filter::arch;
 use crate::memory::Memory;
@@ -72,13 +72,13 @@ impl Stopped {
         let r = regs.regs;
         let is_narrow = len < size_of::<user_regs_struct>();
         Ok(match (entry, is_narrow) {
-            (true, true) => Boundary::Entry(Entry {
+            (true, true) => Boundary::Entry(EnteredCall {
                 arch: arch::ARM,
                 nr: narrow(&regs, 7),
                 args: [0, 1, 2, 3, 4, 5].map(|at| narrow(&regs, at)),
                 filter_data: None,
             }),
-            (true, false) => Boundary::Entry(Entry {
+            (true, false) => Boundary::Entry(EnteredCall {
                 arch: arch::AARCH64,
                 nr: r[8],
                 args: [r[0], r[1], r[2], r[3], r[4], r[5]],

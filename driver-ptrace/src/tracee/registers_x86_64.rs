@@ -5,7 +5,7 @@ use std::mem::{MaybeUninit, offset_of};
 use driver_api::event::Abi;
 use libc::{c_long, user_regs_struct};
 
-use super::position::{Boundary, Entry};
+use super::position::{Boundary, EnteredCall};
 use super::stop::Stopped;
 use super::{Gone, request};
 use crate::filter::arch;
@@ -84,7 +84,7 @@ impl Stopped {
         } else {
             (arch::X86_64, [r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9])
         };
-        Ok(Boundary::Entry(Entry {
+        Ok(Boundary::Entry(EnteredCall {
             arch,
             nr: r.orig_rax,
             args,

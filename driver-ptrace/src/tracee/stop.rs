@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use libc::{c_ulong, pid_t};
 
-use super::position::{self, Boundary, Entry};
+use super::position::{self, Boundary, EnteredCall};
 use super::registers::InterruptedCall;
 use super::{Gone, Request, STARTED, request};
 use crate::filter;
@@ -238,10 +238,10 @@ impl SyscallStop {
 
 impl SeccompStop {
     /// The call that is about to be made.
-    pub(crate) fn entry(&self) -> Result<Entry, Gone> {
+    pub(crate) fn entry(&self) -> Result<EnteredCall, Gone> {
         let data = || self.message().ok().map(|data| data as u16);
         match position::of(self, true, || data() == Some(filter::OURS_NARROW))? {
-            Boundary::Entry(entry) if entry.filter_data.is_none() => Ok(Entry {
+            Boundary::Entry(entry) if entry.filter_data.is_none() => Ok(EnteredCall {
                 filter_data: data(),
                 ..entry
             }),

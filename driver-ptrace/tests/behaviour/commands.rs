@@ -8,7 +8,7 @@ use driver_api::driver::{Flow, OpenError, Polled};
 use driver_api::error::Chain;
 #[cfg(target_arch = "x86_64")]
 use driver_api::event::Abi;
-use driver_api::event::{Encoding, Fact, Kind, Status};
+use driver_api::event::{Encoding, EventKind, Fact, Status};
 use driver_api::predicate::{ArgTest, Clause, Predicate};
 use driver_api::selection::Selection;
 use driver_api::table;
@@ -43,7 +43,7 @@ fn a_shell_and_its_children_are_followed() {
             .iter()
             .any(|event| event.name().starts_with("unlink") && event.header().ret == 0)
     );
-    let programs: Vec<String> = of_kind(&events, Kind::Exec)
+    let programs: Vec<String> = of_kind(&events, EventKind::Exec)
         .iter()
         .map(|event| {
             let event = event.event();
@@ -66,7 +66,7 @@ fn a_pipeline_of_a_thousand_processes_is_followed_to_its_end() {
     let (events, status) = watch(shell(script), &["execve"]);
     assert_eq!(exit_code(status), 0);
     lives_are_whole(&events);
-    assert_eq!(of_kind(&events, Kind::Exec).len(), 1001);
+    assert_eq!(of_kind(&events, EventKind::Exec).len(), 1001);
     println!("1000 processes in {:?}", begin.elapsed());
 }
 
@@ -83,7 +83,7 @@ fn threads_are_followed() {
         })
         .count();
     assert_eq!(opens, 16 * 20);
-    let forks = of_kind(&events, Kind::Fork);
+    let forks = of_kind(&events, EventKind::Fork);
     assert_eq!(forks.len(), 16);
     let leader = events[0].header().tgid;
     assert!(
@@ -98,20 +98,20 @@ fn exec_by_a_thread_takes_the_leaders_id() {
     let (events, status) = watch(actor(&["exec-thread"]), &["execve", "exit_group"]);
     assert_eq!(exit_code(status), 0);
     lives_are_whole(&events);
-    let execs = of_kind(&events, Kind::Exec);
+    let execs = of_kind(&events, EventKind::Exec);
     assert_eq!(execs.len(), 2);
     let (first, second) = (execs[0].header(), execs[1].header());
     assert_eq!((second.tgid, second.tid), (first.tgid, first.tgid));
     assert_eq!(execs[1].text(0), "/bin/true");
     // the first thread and the sleeping one; then the first again, at the end of the new program
-    let ends: Vec<u32> = of_kind(&events, Kind::Exit)
+    let ends: Vec<u32> = of_kind(&events, EventKind::Exit)
         .iter()
         .map(|event| event.header().tid)
         .collect();
     assert_eq!(ends.len(), 3, "{ends:?}");
     assert_eq!(ends.iter().filter(|tid| **tid == first.tgid).count(), 2);
     // the kernel reports no status of the first thread; the sleeping one's says what it would be
-    let statuses: Vec<i64> = of_kind(&events, Kind::Exit)
+    let statuses: Vec<i64> = of_kind(&events, EventKind::Exit)
         .iter()
         .map(|event| event.header().ret)
         .collect();
@@ -122,7 +122,7 @@ fn exec_by_a_thread_takes_the_leaders_id() {
 fn a_leader_may_leave_before_its_threads() {
     let (events, status) = watch(actor(&["leader-leaves"]), &["open", "openat"]);
     assert_eq!(exit_code(status), 0);
-    assert_eq!(of_kind(&events, Kind::Exit).len(), 2);
+    assert_eq!(of_kind(&events, EventKind::Exit).len(), 2);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn every_birth_has_its_end_whoever_is_killed_when() {
 #[test]
 fn long_argument_vectors_are_cut_where_the_limit_says() {
     let (events, _) = watch(actor(&["wide-exec", "600"]), &["execve"]);
-    let exec = of_kind(&events, Kind::Exec)[1].event();
+    let exec = of_kind(&events, EventKind::Exec)[1].event();
     let said = exec.argument(1).expect("argv as the program said it");
     assert_eq!(said.status, Status::Truncated);
     assert_eq!(said.encoding, Encoding::Strings);
@@ -144,7 +144,7 @@ fn long_argument_vectors_are_cut_where_the_limit_says() {
         assert_eq!(string, format!("argument-{at}").as_bytes());
     }
     let (events, _) = watch(actor(&["wide-exec", "100"]), &["execve"]);
-    let exec = of_kind(&events, Kind::Exec)[1].event();
+    let exec = of_kind(&events, EventKind::Exec)[1].event();
     let said = exec.argument(1).expect("argv as the program said it");
     assert_eq!((said.status, said.strings().count()), (Status::Whole, 101));
     let has = exec.fact(Fact::Argv).expect("argv as the kernel has it");
@@ -160,7 +160,7 @@ fn a_changed_user_shows_in_the_next_event() {
     let (events, _) = watch(actor(&["setuid"]), &["openat", "open"]);
     let last = events
         .iter()
-        .rfind(|event| event.kind() == Kind::Syscall)
+        .rfind(|event| event.kind() == EventKind::Syscall)
         .expect("the last open");
     assert_eq!((last.header().uid, last.header().gid), (4242, 4242));
 }
@@ -264,9 +264,27 @@ fn a_sink_that_stops_gets_no_further_event() {
             break;
         }
     }
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Exec).count(), 2);
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Fork).count(), 2);
-    assert_eq!(kinds.iter().filter(|kind| **kind == Kind::Exit).count(), 3);
+    assert_eq!(
+        kinds
+            .iter()
+            .filter(|kind| **kind == EventKind::Exec)
+            .count(),
+        2
+    );
+    assert_eq!(
+        kinds
+            .iter()
+            .filter(|kind| **kind == EventKind::Fork)
+            .count(),
+        2
+    );
+    assert_eq!(
+        kinds
+            .iter()
+            .filter(|kind| **kind == EventKind::Exit)
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -306,7 +324,7 @@ fn a_dropped_capture_ends_its_command_and_all_descendants() {
         .expect("opens");
         let mut forks = 0;
         let (events, _) = until(capture.as_mut(), |event| {
-            forks += u32::from(event.kind() == Kind::Fork);
+            forks += u32::from(event.kind() == EventKind::Fork);
             forks > 20
         })
         .expect("the capture goes on");

@@ -1,7 +1,7 @@
 //! What a program does to hide from its tracer is seen.
 
 use driver_api::driver::Driver;
-use driver_api::event::{Abi, Kind, Status};
+use driver_api::event::{Abi, EventKind, Status};
 use driver_api::host::{Host, capability};
 use driver_ptrace::{Notify, Ptrace};
 use test_support::skipped;
@@ -195,7 +195,7 @@ fn events_of_a_program_that_may_not_be_read_are_counted_as_lost() {
         .expect("the driver opens");
         let (events, _) = until(capture.as_mut(), |_| false).expect("the capture goes on");
         let lost = capture.stats().lost_total();
-        let told: u64 = of_kind(&events, Kind::Lost)
+        let told: u64 = of_kind(&events, EventKind::Lost)
             .iter()
             .map(|event| event.header().args[0])
             .sum();

@@ -1,6 +1,6 @@
 //! Notify mode: a program under it behaves as it does alone.
 
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 use driver_ptrace::Notify;
 
 use crate::stage::*;
@@ -32,11 +32,11 @@ fn storms_of_forks_threads_and_signals_come_to_their_end() {
 #[test]
 fn children_that_make_no_call_are_born_and_end_with_their_status() {
     let events = run(&["quick-children", "99"], &["execve"]);
-    let born = of_kind(&events, Kind::Fork);
+    let born = of_kind(&events, EventKind::Fork);
     let root = events[0].header().tgid;
     assert!(born.iter().all(|event| event.header().tgid == root));
     // a third is made by vfork, and ends at once
     assert!(born.len() >= 66, "{} births", born.len());
-    let ends = of_kind(&events, Kind::Exit);
+    let ends = of_kind(&events, EventKind::Exit);
     assert_eq!(born.len() + 1, ends.len());
 }

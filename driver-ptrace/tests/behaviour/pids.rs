@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 use driver_api::request::Target;
 
 use crate::stage::*;
@@ -125,7 +125,7 @@ fn attach_and_leave_often(scene: &str, rounds: u32) {
         running.is_ours();
         let (mut forks, mut writes) = (0, 0);
         let (events, end) = until(capture.as_mut(), |event| {
-            forks += u32::from(event.kind() == Kind::Fork);
+            forks += u32::from(event.kind() == EventKind::Fork);
             writes += u32::from(event.name() == "pwrite64");
             forks > 20 && writes > 5
         })
@@ -134,7 +134,7 @@ fn attach_and_leave_often(scene: &str, rounds: u32) {
         assert!(
             events
                 .iter()
-                .all(|event| event.kind() != Kind::Syscall || event.name() == "pwrite64")
+                .all(|event| event.kind() != EventKind::Syscall || event.name() == "pwrite64")
         );
         let begin = Instant::now();
         drop(capture);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 use driver_api::request::Target;
 
 use crate::stage::*;
@@ -29,8 +29,8 @@ fn holds_everywhere(scene: &[&str]) {
 /// Plays a scene under a filter for few calls, and then has every call stop.
 fn widened(scene: &[&str]) {
     let mut capture = open(command(scenes_path(), scene), &["execve"]).expect("the driver opens");
-    let (_, end) =
-        until(capture.as_mut(), |event| event.kind() == Kind::Exec).expect("the capture goes on");
+    let (_, end) = until(capture.as_mut(), |event| event.kind() == EventKind::Exec)
+        .expect("the capture goes on");
     assert_eq!(end, None);
     capture
         .select(&calls(&everything()).into())
@@ -54,10 +54,13 @@ fn attached(scene: &[&str], code: i32) {
     drop(input);
     let (events, end) = until(capture.as_mut(), |_| false).expect("the capture goes on");
     assert_eq!(end, Some(None));
-    assert_eq!(of_kind(&events, Kind::Exec)[0].header().tgid, shell.id());
+    assert_eq!(
+        of_kind(&events, EventKind::Exec)[0].header().tgid,
+        shell.id()
+    );
     // as its tracer, the capture has waited for it
     let _ = shell.wait();
-    let last = of_kind(&events, Kind::Exit)
+    let last = of_kind(&events, EventKind::Exit)
         .into_iter()
         .rfind(|event| event.header().tid == shell.id())
         .map(|event| event.header().ret);
@@ -232,13 +235,13 @@ fn a_command_may_be_killed_at_any_moment() {
         while status.is_none() {
             assert!(begin.elapsed() < PATIENCE, "round {round}: no end");
             let (more, end) = until(capture.as_mut(), |event| {
-                event.kind() == Kind::Exit && event.header().tid == pid.unsigned_abs()
+                event.kind() == EventKind::Exit && event.header().tid == pid.unsigned_abs()
             })
             .expect("the capture goes on");
             status = more
                 .iter()
                 .rfind(|event| {
-                    event.kind() == Kind::Exit && event.header().tid == pid.unsigned_abs()
+                    event.kind() == EventKind::Exit && event.header().tid == pid.unsigned_abs()
                 })
                 .map(|event| event.header().ret);
             last.extend(more);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, Driver, Flow, OpenError, Polled};
-use driver_api::event::{Event, Header, Kind};
+use driver_api::event::{Event, EventKind, Header};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::selection::Selection;
@@ -28,7 +28,7 @@ impl Kept {
         *self.event().header()
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> EventKind {
         self.event().kind()
     }
 
@@ -250,14 +250,16 @@ pub(crate) fn everything() -> Vec<&'static str> {
     table::SYSCALLS.iter().map(|call| call.name).collect()
 }
 
-pub(crate) fn of_kind(events: &[Kept], kind: Kind) -> Vec<&Kept> {
+pub(crate) fn of_kind(events: &[Kept], kind: EventKind) -> Vec<&Kept> {
     events.iter().filter(|event| event.kind() == kind).collect()
 }
 
 pub(crate) fn named<'a>(events: &'a [Kept], name: &str) -> Vec<&'a Kept> {
     events
         .iter()
-        .filter(|event| matches!(event.kind(), Kind::Syscall | Kind::Exec) && event.name() == name)
+        .filter(|event| {
+            matches!(event.kind(), EventKind::Syscall | EventKind::Exec) && event.name() == name
+        })
         .collect()
 }
 
@@ -269,7 +271,7 @@ pub(crate) fn lives_are_whole(events: &[Kept]) {
     alive.insert(first.tid, first.tgid);
     for event in events {
         let header = event.header();
-        if event.kind() == Kind::Exec && !alive.contains_key(&header.tid) {
+        if event.kind() == EventKind::Exec && !alive.contains_key(&header.tid) {
             // a thread that executes takes the first thread's id; its own id has no end
             let former = alive.iter().find(|(_, tgid)| **tgid == header.tgid);
             let former = *former.expect("the thread that made the call").0;
@@ -277,7 +279,7 @@ pub(crate) fn lives_are_whole(events: &[Kept]) {
             alive.insert(header.tid, header.tgid);
         }
         // the end of a parent that is killed while it forks may come before the birth of the child
-        let late = event.kind() == Kind::Fork && killed.contains(&header.tid);
+        let late = event.kind() == EventKind::Fork && killed.contains(&header.tid);
         assert!(
             late || alive.contains_key(&header.tid),
             "{:?} of thread {} which does not live",
@@ -285,12 +287,12 @@ pub(crate) fn lives_are_whole(events: &[Kept]) {
             header.tid
         );
         match event.kind() {
-            Kind::Fork => {
+            EventKind::Fork => {
                 let child = u32::try_from(header.args[0]).expect("a thread id");
                 let tgid = u32::try_from(header.args[1]).expect("a process id");
                 assert!(alive.insert(child, tgid).is_none(), "{child} is born twice");
             }
-            Kind::Exit => {
+            EventKind::Exit => {
                 alive.remove(&header.tid);
                 if i32::try_from(header.ret).is_ok_and(|status| libc::WIFSIGNALED(status)) {
                     killed.insert(header.tid);

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 
 use crate::stage::*;
 
@@ -24,7 +24,7 @@ fn signals_arrive_with_their_values_and_interrupted_calls_go_on() {
             "status {status:#x}"
         );
         lives_are_whole(&events);
-        let exit = of_kind(&events, Kind::Exit);
+        let exit = of_kind(&events, EventKind::Exit);
         let last = exit.last().expect("an exit").header();
         assert_eq!(last.ret, i64::from(status));
     }
@@ -35,7 +35,7 @@ fn vfork_gives_the_childs_status() {
     let (events, status) = watch(actor(&["vfork"]), &["vfork", "clone", "clone3"]);
     assert_eq!(exit_code(status), 5);
     lives_are_whole(&events);
-    let fork = of_kind(&events, Kind::Fork)[0].header();
+    let fork = of_kind(&events, EventKind::Fork)[0].header();
     let call = events
         .iter()
         .find(|event| event.name() == "vfork")

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::Duration;
 
-use driver_api::event::{Abi, Flags, Kind, Loss};
+use driver_api::event::{Abi, EventKind, Flags, Loss};
 use driver_api::request::Target;
 
 use crate::Case;
@@ -83,7 +83,7 @@ fn fork_before_child(stage: &Stage) -> Outcome {
     let root = events.first().ok_or("no events")?.header().tgid;
     for event in &events {
         let header = event.header();
-        if event.kind() == Kind::Fork {
+        if event.kind() == EventKind::Fork {
             born.insert(u32::try_from(header.args[0]).unwrap_or(0));
             same("tgid of a forked process", &header.args[1], &header.args[0])?;
         } else if header.tgid != root {
@@ -182,16 +182,22 @@ fn entry_of_exit(stage: &Stage) -> Outcome {
 fn clone_in_parent(stage: &Stage) -> Outcome {
     if stage.leaves_alone("clone3").is_some() {
         let (events, _) = stage.watch("forks", &[], &["clone", "clone3", "fork", "vfork"])?;
-        let born = events.iter().filter(|e| e.kind() == Kind::Fork).count();
+        let born = events
+            .iter()
+            .filter(|e| e.kind() == EventKind::Fork)
+            .count();
         same("children", &born, &20)?;
-        let calls = events.iter().filter(|e| e.kind() == Kind::Syscall).count();
+        let calls = events
+            .iter()
+            .filter(|e| e.kind() == EventKind::Syscall)
+            .count();
         same("calls", &calls, &0)?;
         return Ok(Some("gap: calls that must not fail".to_owned()));
     }
     let (events, _) = stage.watch("forks", &[], &["clone", "clone3", "fork", "vfork"])?;
     let clones: Vec<&Kept> = events
         .iter()
-        .filter(|e| e.kind() == Kind::Syscall)
+        .filter(|e| e.kind() == EventKind::Syscall)
         .collect();
     same("calls", &clones.len(), &20)?;
     let root = clones[0].header().tgid;
@@ -203,7 +209,7 @@ fn clone_in_parent(stage: &Stage) -> Outcome {
     )?;
     let born: Vec<i64> = events
         .iter()
-        .filter(|e| e.kind() == Kind::Fork)
+        .filter(|e| e.kind() == EventKind::Fork)
         .map(|e| e.header().args[0] as i64)
         .collect();
     same(
@@ -216,17 +222,17 @@ fn clone_in_parent(stage: &Stage) -> Outcome {
 
 fn exits(stage: &Stage) -> Outcome {
     let (events, _) = stage.watch("threads", &[], &["openat"])?;
-    let ids = |kind: Kind, id: fn(&Kept) -> u32| -> Vec<u32> {
+    let ids = |kind: EventKind, id: fn(&Kept) -> u32| -> Vec<u32> {
         let mut ids: Vec<u32> = events.iter().filter(|e| e.kind() == kind).map(id).collect();
         ids.sort_unstable();
         ids
     };
-    let mut born = ids(Kind::Fork, |e| e.header().args[0] as u32);
+    let mut born = ids(EventKind::Fork, |e| e.header().args[0] as u32);
     let root = events.first().ok_or("no events")?.header().tgid;
     check(
         events
             .iter()
-            .filter(|e| e.kind() == Kind::Fork)
+            .filter(|e| e.kind() == EventKind::Fork)
             .all(|e| e.header().args[1] as u32 == root),
         || "a thread has another tgid".to_owned(),
     )?;
@@ -234,13 +240,13 @@ fn exits(stage: &Stage) -> Outcome {
     born.sort_unstable();
     same(
         "threads that ended",
-        &ids(Kind::Exit, |e| e.header().tid),
+        &ids(EventKind::Exit, |e| e.header().tid),
         &born,
     )?;
     let (events, _) = stage.watch("forks", &[], &["openat"])?;
     let codes: BTreeSet<i64> = events
         .iter()
-        .filter(|e| e.kind() == Kind::Exit)
+        .filter(|e| e.kind() == EventKind::Exit)
         .map(|e| e.header().ret >> 8)
         .collect();
     check((0..20).all(|code| codes.contains(&code)), || {
@@ -263,12 +269,15 @@ fn nothing_else(stage: &Stage) -> Outcome {
         let (events, _) = result?;
         let root = events.first().ok_or("no events")?.header().tgid;
         let mut family = BTreeSet::from([root]);
-        for event in events.iter().filter(|event| event.kind() != Kind::Lost) {
+        for event in events
+            .iter()
+            .filter(|event| event.kind() != EventKind::Lost)
+        {
             let header = event.header();
             check(family.contains(&header.tgid), || {
                 format!("an event of process {}: {event:?}", header.tgid)
             })?;
-            if event.kind() == Kind::Fork {
+            if event.kind() == EventKind::Fork {
                 family.insert(header.args[1] as u32);
             }
             check(matches!(event.name(), "" | "openat" | "execve"), || {
@@ -302,7 +311,7 @@ fn losses(stage: &Stage) -> Outcome {
     let calls = named(&events, "personality").count() as u64;
     let reported: u64 = events
         .iter()
-        .filter(|e| e.kind() == Kind::Lost)
+        .filter(|e| e.kind() == EventKind::Lost)
         .map(|e| e.header().args[0])
         .sum();
     same(

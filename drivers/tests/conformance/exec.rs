@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use driver_api::event::{Event, Fact, Flags, Kind, Layer};
+use driver_api::event::{Event, EventKind, Fact, Flags, Layer};
 use driver_api::support::Gap;
 use proc_pid::Capabilities;
 
@@ -36,7 +36,7 @@ fn exec(stage: &Stage) -> Outcome {
     let (events, status) = stage.watch("exec", &[], &["execve"])?;
     same("status", &status, &Some(7 << 8))?;
     let failed: Vec<&Kept> = named(&events, "execve")
-        .filter(|e| e.kind() == Kind::Syscall)
+        .filter(|e| e.kind() == EventKind::Syscall)
         .collect();
     same("failed calls", &failed.len(), &1)?;
     same(
@@ -67,7 +67,10 @@ fn exec(stage: &Stage) -> Outcome {
             .unwrap_or_default()
     };
     same("its argv", &argv_of(&failed[0].event()), &argv)?;
-    let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
+    let execs: Vec<&Kept> = events
+        .iter()
+        .filter(|e| e.kind() == EventKind::Exec)
+        .collect();
     same("execs", &execs.len(), &2)?;
     let event = execs[1].event();
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
@@ -116,7 +119,10 @@ fn exec(stage: &Stage) -> Outcome {
         "a selected exec is marked UNSELECTED".to_owned()
     })?;
     let (events, _) = stage.watch("exec", &[], &["openat"])?;
-    let unselected: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
+    let unselected: Vec<&Kept> = events
+        .iter()
+        .filter(|e| e.kind() == EventKind::Exec)
+        .collect();
     same("execs that were not selected", &unselected.len(), &2)?;
     check(
         unselected.iter().all(|e| e.event().has(Flags::UNSELECTED)),
@@ -125,7 +131,7 @@ fn exec(stage: &Stage) -> Outcome {
     same(
         "failed execs that were not selected",
         &named(&events, "execve")
-            .filter(|e| e.kind() == Kind::Syscall)
+            .filter(|e| e.kind() == EventKind::Syscall)
             .count(),
         &0,
     )?;
@@ -204,7 +210,7 @@ fn exec_from_cold_memory(stage: &Stage) -> Outcome {
     same("status", &status, &Some(7 << 8))?;
     let last = events
         .iter()
-        .rfind(|e| e.kind() == Kind::Exec)
+        .rfind(|e| e.kind() == EventKind::Exec)
         .ok_or("no exec")?;
     same("path", &last.text(0), &Some("/proc/self/exe".to_owned()))?;
     Ok(None)
@@ -217,7 +223,7 @@ fn exec_among_busy_threads(stage: &Stage) -> Outcome {
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
     let execs: Vec<_> = events
         .iter()
-        .filter(|e| e.kind() == Kind::Exec)
+        .filter(|e| e.kind() == EventKind::Exec)
         .skip(1)
         .collect();
     same("execs", &execs.len(), &actor::BUSY)?;
@@ -231,7 +237,7 @@ fn exec_among_busy_threads(stage: &Stage) -> Outcome {
         same("fact exe", &text(Fact::Exe).as_deref(), &exe.to_str())?;
         same("fact comm", &text(Fact::Comm).as_deref(), &Some("exe"))?;
     }
-    let failed = named(&events, "execve").filter(|e| e.kind() == Kind::Syscall);
+    let failed = named(&events, "execve").filter(|e| e.kind() == EventKind::Syscall);
     same("failed execs", &failed.count(), &actor::BUSY)?;
     Ok(None)
 }
@@ -247,7 +253,7 @@ fn exec_of_thread(stage: &Stage) -> Outcome {
     same("status", &status, &Some(7 << 8))?;
     let last = events
         .iter()
-        .rfind(|e| e.kind() == Kind::Exec)
+        .rfind(|e| e.kind() == EventKind::Exec)
         .ok_or("no exec")?
         .header();
     same("thread id", &last.tid, &last.tgid)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use driver_api::driver::{Flow, Polled};
-use driver_api::event::{Fact, Kind};
+use driver_api::event::{EventKind, Fact};
 use driver_api::request::{Limits, Omit, Target};
 use proc_pid::{Stat, State};
 
@@ -38,7 +38,7 @@ fn stands_still(stage: &Stage) -> Outcome {
     let (mut seen, mut running) = (0, Vec::new());
     loop {
         let polled = capture.poll(Duration::from_millis(50), &mut |event| {
-            if event.kind() == Kind::Syscall {
+            if event.kind() == EventKind::Syscall {
                 seen += 1;
                 let state = Stat::of(event.header().tid).ok().map(|stat| stat.state());
                 if state != Some(State::TracingStop) {
@@ -108,7 +108,10 @@ fn without_facts(stage: &Stage) -> Outcome {
     same("the calls", &opened(&without), &opened(&with))?;
     let (events, status) = omitting("exec", &[], &["execve"])?;
     same("status", &status, &Some(7 << 8))?;
-    let execs: Vec<&Kept> = events.iter().filter(|e| e.kind() == Kind::Exec).collect();
+    let execs: Vec<&Kept> = events
+        .iter()
+        .filter(|e| e.kind() == EventKind::Exec)
+        .collect();
     same("execs", &execs.len(), &2)?;
     for exec in execs {
         let event = exec.event();

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 
-use driver_api::event::{Abi, Kind};
+use driver_api::event::{Abi, EventKind};
 use driver_api::predicate::{ArgTest, Clause, Outcome as Ended, Predicate};
 use driver_api::request::Target;
 use driver_api::selection::Selection;
@@ -180,7 +180,9 @@ fn watch(stage: &Stage, scene: &str, selection: Selection) -> Result<Vec<Kept>, 
     let mut capture = stage.must_open(&request)?;
     let (events, status) = to_the_end(capture.as_mut())?;
     same("status", &status, &Some(0))?;
-    let lost = events.iter().filter(|event| event.kind() == Kind::Lost);
+    let lost = events
+        .iter()
+        .filter(|event| event.kind() == EventKind::Lost);
     same("losses", &lost.count(), &0)?;
     same(
         "counted losses",

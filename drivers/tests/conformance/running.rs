@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Flow, Polled};
 use driver_api::error::Chain;
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 use driver_api::predicate::{Clause, Outcome as Ended, Predicate};
 use driver_api::request::Target;
 use driver_api::selection::Selection;
@@ -256,7 +256,10 @@ fn reselect_while_busy(stage: &Stage) -> Outcome {
             }
             check(begin.elapsed() < PATIENCE, || "no end".to_owned())?;
         }
-        let lost: Vec<_> = events.iter().filter(|e| e.kind() == Kind::Lost).collect();
+        let lost: Vec<_> = events
+            .iter()
+            .filter(|e| e.kind() == EventKind::Lost)
+            .collect();
         check(lost.is_empty(), || format!("round {round}: {lost:?}"))?;
         for thread in 0..4 {
             let prefix = format!("{STEADY_PATH}{thread}/");

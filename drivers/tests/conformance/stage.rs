@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, Driver, Flow, Opened, Polled};
 use driver_api::error::{Chain, OpenError};
-use driver_api::event::{Event, Header, Kind, Loss};
+use driver_api::event::{Event, EventKind, Header, Loss};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::support::Gap;
@@ -37,7 +37,7 @@ impl Kept {
         *self.event().header()
     }
 
-    pub(crate) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> EventKind {
         self.event().kind()
     }
 
@@ -45,7 +45,7 @@ impl Kept {
     pub(crate) fn name(&self) -> &'static str {
         let event = self.event();
         match event.kind() {
-            Kind::Syscall | Kind::Exec => {
+            EventKind::Syscall | EventKind::Exec => {
                 table::by_number(event.abi(), event.header().nr).map_or("?", |call| call.name)
             }
             _ => "",
@@ -179,7 +179,7 @@ pub(crate) fn poll(
     capture
         .poll(wait, &mut |event| {
             let header = event.header();
-            if event.kind() == Kind::Lost && header.args[1] == Loss::Nested as u64 {
+            if event.kind() == EventKind::Lost && header.args[1] == Loss::Nested as u64 {
                 SKIPPED.fetch_add(header.args[0], Ordering::Relaxed);
             }
             into.push(Kept(event.to_vec()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::Capture;
 use driver_api::error::Chain;
-use driver_api::event::{Flags, Kind};
+use driver_api::event::{EventKind, Flags};
 use driver_api::request::{Request, Target};
 use driver_api::support::Gap;
 
@@ -176,11 +176,11 @@ fn each_call(stage: &Stage) -> Outcome {
     for kept in &events {
         let (event, took) = (kept.event(), kept.event().took_ns());
         let returns = match event.kind() {
-            Kind::Syscall | Kind::Exec => !event.has(Flags::NORETURN),
-            Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => false,
+            EventKind::Syscall | EventKind::Exec => !event.has(Flags::NORETURN),
+            EventKind::Fork | EventKind::Exit | EventKind::Signal | EventKind::Lost => false,
         };
         // the first exec is the command's own: it may have been entered before the capture began
-        let may_lack = event.kind() == Kind::Exec;
+        let may_lack = event.kind() == EventKind::Exec;
         check(
             took.is_some() == returns || (took.is_none() && may_lack),
             || {
@@ -229,7 +229,9 @@ fn interrupted(stage: &Stage) -> Outcome {
     follow_each_other(&events, from_ns)?;
     let ended: Vec<&Kept> = events
         .iter()
-        .filter(|one| one.kind() == Kind::Syscall && one.header().ret == -i64::from(libc::EINTR))
+        .filter(|one| {
+            one.kind() == EventKind::Syscall && one.header().ret == -i64::from(libc::EINTR)
+        })
         .collect();
     same("calls that a handler ended", &ended.len(), &2)?;
     check(

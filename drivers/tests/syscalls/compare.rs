@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use driver_api::event::{Attachment, Event, Fact, Flags, Kind};
-use driver_api::table::{Kind as ParamKind, Written};
+use driver_api::event::{Attachment, Event, EventKind, Fact, Flags};
+use driver_api::table::{Kind, Written};
 
 use crate::truth::{Truth, Want};
 
@@ -56,9 +56,9 @@ fn header(truth: &Truth, event: &Event<'_>, entry_only: bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     let header = event.header();
     let kind = if truth.exec {
-        Kind::Exec
+        EventKind::Exec
     } else {
-        Kind::Syscall
+        EventKind::Syscall
     };
     if event.kind() != kind {
         faults.push(fault(
@@ -164,7 +164,7 @@ fn is_done_by_kernel(truth: &Truth, what: u8) -> bool {
     let param = place.map(|place| &call.params[place]);
     // another parameter decides what a variant is
     param.is_some_and(|param| {
-        param.written != Written::Always || matches!(param.kind, ParamKind::By(..) | ParamKind::Ioc)
+        param.written != Written::Always || matches!(param.kind, Kind::By(..) | Kind::Ioc)
     })
 }
 

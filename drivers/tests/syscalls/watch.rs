@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use driver_api::driver::{Driver, Flow, Polled};
 use driver_api::error::Chain;
-use driver_api::event::{Event, Kind, Loss};
+use driver_api::event::{Event, EventKind, Loss};
 use driver_api::host::Host;
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::table;
@@ -45,13 +45,13 @@ impl Keeper {
     fn keep(&mut self, event: &Event<'_>) {
         let header = event.header();
         match event.kind() {
-            Kind::Lost => {
+            EventKind::Lost => {
                 self.lost += header.args[0];
                 if header.args[1] == Loss::Nested as u64 {
                     self.skipped += header.args[0];
                 }
             }
-            Kind::Syscall | Kind::Exec => {
+            EventKind::Syscall | EventKind::Exec => {
                 let marks = table::by_number(event.abi(), header.nr)
                     .is_some_and(|call| call.name == "ioprio_get");
                 if marks && header.args[0] == MARK {

@@ -13,7 +13,7 @@
 
 use std::fmt::Write as _;
 
-use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss};
+use driver_api::event::{Attachment, Event, EventKind, Flags, Loss};
 use driver_api::table::{Returns, Syscall};
 
 use super::forms::Forms;

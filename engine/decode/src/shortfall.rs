@@ -1,6 +1,6 @@
 //! Which parameters' memory was not captured in full.
 
-use driver_api::event::{Event, Fact, Flags, Kind, Status};
+use driver_api::event::{Event, EventKind, Fact, Flags, Status};
 use driver_api::table::{Syscall, Written};
 
 use super::value::{self, Value};
@@ -38,7 +38,7 @@ pub fn names<'a>(
     event: &'a Event<'_>,
     which: Short,
 ) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
-    let is_call = matches!(event.kind(), Kind::Syscall | Kind::Exec);
+    let is_call = matches!(event.kind(), EventKind::Syscall | EventKind::Exec);
     let params = call(event)
         .filter(|_| is_call)
         .into_iter()

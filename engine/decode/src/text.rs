@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use driver_api::event::{Attachment, Event, Flags, Kind as EventKind, Loss, Status};
+use driver_api::event::{Attachment, Event, EventKind, Flags, Loss, Status};
 use driver_api::table::{Category, Kind, Number, Returns, Syscall};
 
 use super::buffer::{Bytes, Strings, is_cut};

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use driver_api::event::{Event, Fact, Kind as EventKind, Status};
+use driver_api::event::{Event, EventKind, Fact, Status};
 use driver_api::table::{
     Buffer, Kind, LenFrom, Param, Reading, Syscall, Width, Written, has_narrow_pointers,
 };

@@ -39,20 +39,20 @@ pub(super) struct Params {
     /// As the field has it.
     said: Box<str>,
     /// Where the parameter is, for each call of the table.
-    calls: Box<[Found]>,
+    calls: Box<[ParamMeaning]>,
 }
 
 /// What a parameter's name or number means for a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct ParamMeaning {
     /// The index of the parameter that Falco has for this call.
     falco: Option<u8>,
-    place: Place,
+    place: ValueSource,
 }
 
 /// Where a parameter of a call is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ValueSource {
     Nowhere,
     Result,
     Param(u8),
@@ -122,8 +122,9 @@ impl Arg {
     pub(super) fn is_nowhere(&self) -> bool {
         match self {
             Self::Param(params) => {
-                let nowhere =
-                    |found: &Found| found.place == Place::Nowhere && found.falco.is_none();
+                let nowhere = |found: &ParamMeaning| {
+                    found.place == ValueSource::Nowhere && found.falco.is_none()
+                };
                 params.calls.iter().all(nowhere) && !scap::is_in_lifecycle(&params.said)
             }
             Self::None | Self::Index(_) | Self::Name(_) => false,
@@ -147,10 +148,10 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
     };
     if let Ok(number) = arg.parse::<u32>() {
         let numbered = |call: &Syscall| match number.checked_sub(1) {
-            None => Place::Result,
+            None => ValueSource::Result,
             Some(at) => match u8::try_from(at) {
-                Ok(at) if usize::from(at) < call.params.len() => Place::Param(at),
-                _ => Place::Nowhere,
+                Ok(at) if usize::from(at) < call.params.len() => ValueSource::Param(at),
+                _ => ValueSource::Nowhere,
             },
         };
         let falco = |call| {
@@ -158,7 +159,7 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
                 .ok()
                 .filter(|at| usize::from(*at) < scap::arg_count(call))
         };
-        let found = |call| Found {
+        let found = |call| ParamMeaning {
             falco: falco(call),
             place: numbered(call),
         };
@@ -168,13 +169,13 @@ fn param(field: &str, arg: &str) -> Result<Arg, UnknownName> {
         let place = place(call, arg);
         // what neither has a place for has no value
         let falco = scap::arg_named(call, arg)
-            .filter(|at| place != Place::Nowhere || scap::is_in_call(call, *at));
-        Found { falco, place }
+            .filter(|at| place != ValueSource::Nowhere || scap::is_in_call(call, *at));
+        ParamMeaning { falco, place }
     };
-    let found: Box<[Found]> = calls().map(found).collect();
+    let found: Box<[ParamMeaning]> = calls().map(found).collect();
     if found
         .iter()
-        .any(|found| found.place != Place::Nowhere || found.falco.is_some())
+        .any(|found| found.place != ValueSource::Nowhere || found.falco.is_some())
     {
         return Ok(with(found));
     }
@@ -199,35 +200,35 @@ fn calls() -> impl Iterator<Item = &'static Syscall> {
     SYSCALLS.iter()
 }
 
-fn place(call: &Syscall, name: &str) -> Place {
+fn place(call: &Syscall, name: &str) -> ValueSource {
     if name == "res" {
-        return Place::Result;
+        return ValueSource::Result;
     }
     if let Some((at, _)) = call.param(name) {
-        return u8::try_from(at).map_or(Place::Nowhere, Place::Param);
+        return u8::try_from(at).map_or(ValueSource::Nowhere, ValueSource::Param);
     }
     if name == "fd" && call.returns == Returns::Fd {
-        return Place::Result;
+        return ValueSource::Result;
     }
     let fact = FACTS.into_iter().find(|fact| fact.name() == name);
     if let Some(fact) = fact {
-        return Place::Fact(fact);
+        return ValueSource::Fact(fact);
     }
     if let Some(member) = member::find(call, name) {
-        return Place::Member(member);
+        return ValueSource::Member(member);
     }
     if matches!(
         (call.returns, name),
         (Returns::Uid, "uid" | "euid") | (Returns::Gid, "gid" | "egid")
     ) {
-        return Place::Result;
+        return ValueSource::Result;
     }
     let state = STATE
         .iter()
         .position(|(known, of, _)| *known == name && of(call));
     state
         .and_then(|at| u8::try_from(at).ok())
-        .map_or(Place::Nowhere, Place::State)
+        .map_or(ValueSource::Nowhere, ValueSource::State)
 }
 
 /// Calls that make a process or give it a program.
@@ -331,7 +332,7 @@ fn descriptor_number(value: &decode::Value<'_>) -> Option<i32> {
     }
 }
 
-fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, Found)> {
+fn find(view: &View<'_>, arg: &Arg) -> Option<(&'static Syscall, ParamMeaning)> {
     let call = view.seen.call?;
     match arg {
         Arg::Param(params) => Some((call, *params.calls.get(call.index())?)),
@@ -348,7 +349,7 @@ pub(super) fn arg<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
     };
     let Some(at) = found
         .falco
-        .filter(|_| found.place != Place::Fact(Fact::Tuple))
+        .filter(|_| found.place != ValueSource::Fact(Fact::Tuple))
     else {
         return decoded(view, arg);
     };
@@ -393,15 +394,15 @@ fn descriptor<'a>(view: &View<'a>, fd: i32) -> Option<&'a Descriptor> {
 
 /// `kernel.arg`: a parameter as text, with the kernel's names.
 pub(super) fn decoded<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
-    let Some((call, Found { place, .. })) = find(view, arg) else {
+    let Some((call, ParamMeaning { place, .. })) = find(view, arg) else {
         return Value::None;
     };
     match place {
-        Place::Nowhere => Value::None,
-        Place::Fact(fact) => self::fact(view, fact),
-        Place::Member(member) => member_text(view, call, member),
-        Place::State(at) => named_state(view, call, at),
-        Place::Result => {
+        ValueSource::Nowhere => Value::None,
+        ValueSource::Fact(fact) => self::fact(view, fact),
+        ValueSource::Member(member) => member_text(view, call, member),
+        ValueSource::State(at) => named_state(view, call, at),
+        ValueSource::Result => {
             if let Some(name) = named_result(view, call) {
                 return name;
             }
@@ -412,7 +413,7 @@ pub(super) fn decoded<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
             }
             falco_text(view, call, "res")
         }
-        Place::Param(at) => {
+        ValueSource::Param(at) => {
             let Some(param) = call.params.get(usize::from(at)) else {
                 return Value::None;
             };

@@ -1,6 +1,6 @@
 //! Functions of `evt.*`.
 
-use driver_api::event::{Attachment, Encoding, Event, Flags, Kind};
+use driver_api::event::{Attachment, Encoding, Event, EventKind, Flags};
 use driver_api::table::{Category, Returns, Syscall};
 
 use decode::falco;
@@ -64,7 +64,7 @@ pub(super) fn iso8601<'a>(view: &View<'a>) -> Value<'a> {
 /// Whether the event says how a call ended.
 fn has_result(view: &View<'_>) -> bool {
     let event = view.event;
-    matches!(event.kind(), Kind::Syscall | Kind::Exec)
+    matches!(event.kind(), EventKind::Syscall | EventKind::Exec)
         && !event.has(Flags::NO_RESULT)
         && view
             .seen
@@ -123,8 +123,8 @@ pub(super) fn fell_short<'a>(view: &View<'a>, how: decode::Short) -> Value<'a> {
 pub(super) fn category<'a>(view: &View<'a>) -> Value<'a> {
     let Some(call) = view.seen.call else {
         return Value::String(match view.event.kind() {
-            Kind::Fork | Kind::Exit => b"process",
-            Kind::Signal => b"signal",
+            EventKind::Fork | EventKind::Exit => b"process",
+            EventKind::Signal => b"signal",
             _ => b"internal",
         });
     };
@@ -265,13 +265,11 @@ pub(super) fn buffer<'a>(view: &View<'a>) -> Value<'a> {
 
 fn buffer_of<'a>(view: &View<'a>) -> Option<Attachment<'a>> {
     use driver_api::event::Part;
-    use driver_api::table::{Buffer, Kind as ParamKind};
+    use driver_api::table::{Buffer, Kind};
     let call = view.seen.call?;
-    let part = |at: usize, kind: &ParamKind| match kind {
-        ParamKind::Buffer(Buffer::Bytes | Buffer::Pages | Buffer::Iovec, _) => {
-            view.event.argument(at)
-        }
-        ParamKind::Msghdr | ParamKind::Buffer(Buffer::Mmsghdr, _) => {
+    let part = |at: usize, kind: &Kind| match kind {
+        Kind::Buffer(Buffer::Bytes | Buffer::Pages | Buffer::Iovec, _) => view.event.argument(at),
+        Kind::Msghdr | Kind::Buffer(Buffer::Mmsghdr, _) => {
             let mut parts = view.event.parts(at);
             parts.find(|part| part.part == Part::Data && part.index == view.seen.message)
         }
@@ -450,7 +448,7 @@ pub(super) fn is_of_type<'a>(view: &View<'a>, arg: &super::argument::Arg) -> Val
 
 /// 1 for the end of a thread, and for calls that have returned.
 pub(super) fn is_return<'a>(view: &View<'a>) -> Value<'a> {
-    if has_result(view) || view.event.kind() == Kind::Exit {
+    if has_result(view) || view.event.kind() == EventKind::Exit {
         Value::U64(1)
     } else {
         Value::None

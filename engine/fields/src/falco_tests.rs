@@ -272,7 +272,7 @@ fn ends_and_signals_have_falcos_parameters() {
             ),
         ],
     );
-    let mut signal = Ev::new(Kind::Signal, 22);
+    let mut signal = Ev::new(EventKind::Signal, 22);
     signal.header.args = [15, 21, 0, 0, 0, 0];
     expect(
         &with(shells(), signal),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use driver_api::event::Kind;
+use driver_api::event::EventKind;
 use inspect::{Descriptor, Process, ProgramFile, User};
 use lanner_plugin::Value;
 
@@ -272,10 +272,12 @@ pub(super) fn cwd<'a>(view: &View<'a>) -> Value<'a> {
 pub(super) fn tty(view: &View<'_>) -> Option<u32> {
     let process = view.known()?;
     Some(match view.event.kind() {
-        Kind::Exec => process.tty,
-        Kind::Syscall | Kind::Fork | Kind::Exit | Kind::Signal | Kind::Lost => {
-            view.inspector.tty(process)
-        }
+        EventKind::Exec => process.tty,
+        EventKind::Syscall
+        | EventKind::Fork
+        | EventKind::Exit
+        | EventKind::Signal
+        | EventKind::Lost => view.inspector.tty(process),
     })
 }
 
@@ -317,7 +319,7 @@ pub(super) fn uid(view: &View<'_>) -> Option<u32> {
 }
 
 fn has_user(view: &View<'_>) -> bool {
-    view.event.kind() != Kind::Lost
+    view.event.kind() != EventKind::Lost
 }
 
 pub(super) fn gid(view: &View<'_>) -> Option<u32> {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use driver_api::event::{Event, Kind};
+use driver_api::event::{Event, EventKind};
 use driver_api::table::{self, SYSCALLS, Syscall};
 
 use inspect::{Container, Seen};
@@ -309,11 +309,11 @@ pub(super) fn split_param<'a>(name: &'a str, arg: Option<&'a str>) -> (&'a str, 
 }
 
 /// Events that are no calls, under Falco's names where Falco has them.
-const OTHER_TYPES: &[(Kind, &str)] = &[
-    (Kind::Fork, "procstart"),
-    (Kind::Exit, "procexit"),
-    (Kind::Signal, "signaldeliver"),
-    (Kind::Lost, "drop"),
+const OTHER_TYPES: &[(EventKind, &str)] = &[
+    (EventKind::Fork, "procstart"),
+    (EventKind::Exit, "procexit"),
+    (EventKind::Signal, "signaldeliver"),
+    (EventKind::Lost, "drop"),
 ];
 
 /// The number of an event's type: a call's place in the table, then events of other kinds.

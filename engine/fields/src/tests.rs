@@ -1,6 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
-use driver_api::event::{Abi, Event, Fact, Flags, Ids, Kind};
+use driver_api::event::{Abi, Event, EventKind, Fact, Flags, Ids};
 use driver_api::table::Multiplexed;
 
 use super::*;
@@ -389,7 +389,7 @@ fn events_that_are_no_calls_have_a_type_and_a_process() {
         ],
     );
     expect(
-        &[Ev::new(Kind::Lost, 0)],
+        &[Ev::new(EventKind::Lost, 0)],
         &[
             ("evt.type", s("drop")),
             ("proc.pid", NONE),
@@ -462,7 +462,7 @@ fn a_field_has_one_number_and_says_what_it_is() {
 }
 
 fn empty_view<'a>(fields: &'a Fields, inspector: &'a Inspector) -> View<'a> {
-    let bytes = Box::leak(Ev::new(Kind::Lost, 0).bytes().into_boxed_slice());
+    let bytes = Box::leak(Ev::new(EventKind::Lost, 0).bytes().into_boxed_slice());
     let event = Box::leak(Box::new(Event::parse(bytes).unwrap()));
     let (seen, scratch) = Box::leak(Box::default());
     View::new(fields, inspector, event, seen, scratch)

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Header, Ids, Kind, Part, Status,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Header, Ids, Part, Status,
 };
 use driver_api::table;
 use inspect::{Inspector, Options};
@@ -21,7 +21,7 @@ struct Feed {
 impl Feed {
     fn event(
         &mut self,
-        kind: Kind,
+        kind: EventKind,
         pid: u32,
         fill: impl FnOnce(&mut Header),
         attached: &[(u8, Encoding, &[u8])],
@@ -64,7 +64,7 @@ impl Feed {
         let args = format!("{name}\0--option=value\0/some/argument/of/it\0");
         let env = "HOME=/root\0PATH=/usr/bin:/bin\0LANG=C.UTF-8\0".repeat(8);
         self.event(
-            Kind::Exec,
+            EventKind::Exec,
             pid,
             |header| header.nr = nr,
             &[
@@ -83,7 +83,7 @@ impl Feed {
 
     fn fork(&mut self, parent: u32, child: u32) {
         self.event(
-            Kind::Fork,
+            EventKind::Fork,
             parent,
             |header| header.args[..2].copy_from_slice(&[child.into(), child.into()]),
             &[],
@@ -93,7 +93,7 @@ impl Feed {
     fn open(&mut self, pid: u32, path: &str, fd: u32) {
         let Some(nr) = number("openat") else { return };
         self.event(
-            Kind::Syscall,
+            EventKind::Syscall,
             pid,
             |header| {
                 header.nr = nr;
@@ -153,7 +153,7 @@ fn main() {
             feed.fork(1, pid);
             feed.exec(pid, "short-lived");
             feed.open(pid, "/etc/ld.so.cache", 3);
-            feed.event(Kind::Exit, pid, |_| {}, &[]);
+            feed.event(EventKind::Exit, pid, |_| {}, &[]);
         }
         if matches!(round, 0 | 9) {
             feed.report(

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use driver_api::event::{Event, EventBuilder, Fact, Flags, Header, Kind};
+use driver_api::event::{Event, EventBuilder, EventKind, Fact, Flags, Header};
 use driver_api::table;
 
 use super::Inspector;
@@ -365,7 +365,7 @@ impl CgroupReader {
         };
         let says_all = self.unified && id != 0;
         let mut looks = self.movers.is_due(pid);
-        if let Kind::Syscall = event.kind()
+        if let EventKind::Syscall = event.kind()
             && !says_all
             && opens(event, table::of_number(event.abi(), header.nr))
         {
@@ -373,11 +373,11 @@ impl CgroupReader {
             looks = true;
         }
         let is_new = match event.kind() {
-            Kind::Syscall => looks || id != 0 && !is_known(),
+            EventKind::Syscall => looks || id != 0 && !is_known(),
             // without an id that says everything: a process enters its cgroups before exec
-            Kind::Exec => !(says_all && is_known()),
-            Kind::Fork | Kind::Signal | Kind::Lost => false,
-            Kind::Exit => {
+            EventKind::Exec => !(says_all && is_known()),
+            EventKind::Fork | EventKind::Signal | EventKind::Lost => false,
+            EventKind::Exit => {
                 self.movers.forget(pid);
                 false
             }

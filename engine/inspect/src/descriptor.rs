@@ -324,7 +324,7 @@ impl Descriptor {
 
 /// One number in a descriptor table.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct TableEntry {
     pub(super) descriptor: Arc<Descriptor>,
     /// Whether exec closes it.
     pub(super) close_on_exec: bool,
@@ -342,7 +342,7 @@ impl FilesId {
 #[derive(Debug, Default)]
 struct Files {
     users: u32,
-    entries: IdMap<i32, Entry>,
+    entries: IdMap<i32, TableEntry>,
 }
 
 /// The largest capacity that a free table keeps.
@@ -480,7 +480,7 @@ impl FileTables {
         own
     }
 
-    pub(super) fn get(&self, id: FilesId, fd: i32) -> Option<&Entry> {
+    pub(super) fn get(&self, id: FilesId, fd: i32) -> Option<&TableEntry> {
         self.slots.get(id.0 as usize)?.entries.get(&fd)
     }
 
@@ -499,7 +499,7 @@ impl FileTables {
         {
             let former = files.entries.insert(
                 fd,
-                Entry {
+                TableEntry {
                     descriptor,
                     close_on_exec,
                 },
@@ -511,7 +511,7 @@ impl FileTables {
         }
     }
 
-    pub(super) fn remove(&mut self, id: FilesId, fd: i32) -> Option<Entry> {
+    pub(super) fn remove(&mut self, id: FilesId, fd: i32) -> Option<TableEntry> {
         let removed = self.at(id)?.entries.remove(&fd)?;
         self.total -= 1;
         Some(removed)

@@ -82,7 +82,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::table::{self, Syscall};
 
 pub use cgroups::{CgroupReader, KnownCgroups};
@@ -333,21 +333,21 @@ impl Inspector {
             return seen;
         }
         match event.kind() {
-            Kind::Lost => {
+            EventKind::Lost => {
                 self.mark_stale(header.time_ns, !event.lost_calls_alone());
                 return seen;
             }
-            Kind::Exec => self.exec(event, &mut seen),
-            Kind::Fork => {
+            EventKind::Exec => self.exec(event, &mut seen),
+            EventKind::Fork => {
                 seen.process = Some(self.locate(header));
                 self.fork(event, &seen);
             }
-            Kind::Exit => {
+            EventKind::Exit => {
                 seen.process = Some(self.locate(header));
                 self.exit(event, &seen);
             }
-            Kind::Signal => seen.process = Some(self.locate(header)),
-            Kind::Syscall => {
+            EventKind::Signal => seen.process = Some(self.locate(header)),
+            EventKind::Syscall => {
                 let key = self.locate(header);
                 seen.process = Some(key);
                 seen.call = Some(table::of_number(event.abi(), header.nr));

@@ -22,7 +22,7 @@ const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// clone3(2) alone.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
-/// A fork that makes a process.
+/// A fork that makes a process or a thread.
 struct Birth {
     /// The process that called.
     caller: ProcessKey,
@@ -32,7 +32,7 @@ struct Birth {
     parent: Option<ProcessKey>,
     tid: u32,
     tgid: u32,
-    /// The child's id in its own pid namespace.
+    /// Its tid in its own pid namespace.
     vpid: Option<u32>,
     /// Bits of `CLONE_*`.
     flags: u64,
@@ -201,7 +201,7 @@ impl Inspector {
             flags |= if is_sibling { CLONE_PARENT } else { 0 };
             vpid = vpid.or(found);
         }
-        let Some((parent, texts)) = self.processes.edit(parent_key) else {
+        let Some(parent) = self.processes.get_mut(parent_key) else {
             return;
         };
         if (tid, tgid) == (header.tid, header.tgid) {
@@ -212,55 +212,61 @@ impl Inspector {
             }
             return;
         }
-        if tgid == header.tgid {
-            // a new thread has the name of the thread that created it
-            let name = parent.thread_name(header.tid);
-            let name = (*name != *parent.name).then(|| texts.text(name));
-            let vtid = vpid.or_else(|| match parent.vpid {
-                Some(own) if own == parent.pid => Some(tid),
-                _ => self.proc_fs.as_ref()?.virtual_thread(tgid, tid),
-            });
-            let new = Thread {
-                name,
-                vtid,
-                ..Thread::new(tid)
-            };
-            let shares = |flag| !flags_known || flags & flag != 0;
-            let shared = Shared {
-                files: shares(CLONE_FILES),
-                directory: shares(CLONE_FS),
-            };
-            return self.add_thread(parent_key, new, header.tid, shared);
-        }
-        let child_of = if flags & CLONE_PARENT == 0 {
-            Some(parent_key)
-        } else {
-            parent.parent
-        };
-        if let Some(key) = self.processes.key(tgid)
-            && let Some(child) = self.processes.get(key)
-            && !child.ended
-        {
-            if child.scanned_ns > header.time_ns && child.known {
-                // /proc was read after the fork, so its state is newer; but it does not say who forked
-                if let Some(child_of) = child_of {
-                    self.processes.set_parent(key, child_of);
-                }
-                return;
-            }
-            self.end_now(key);
-        }
-        let birth = Birth {
+        let mut birth = Birth {
             caller: parent_key,
             caller_tid: header.tid,
-            parent: child_of,
+            parent: Some(parent_key),
             tid,
             tgid,
             vpid,
             flags,
             flags_known,
         };
+        if tgid == header.tgid {
+            return self.thread_birth(&birth);
+        }
+        if flags & CLONE_PARENT != 0 {
+            birth.parent = parent.parent;
+        }
+        if let Some(key) = self.processes.key(tgid)
+            && let Some(child) = self.processes.get(key)
+            && !child.ended
+        {
+            if child.scanned_ns > header.time_ns && child.known {
+                // /proc was read after the fork, so its state is newer; but it does not say who forked
+                if let Some(parent) = birth.parent {
+                    self.processes.set_parent(key, parent);
+                }
+                return;
+            }
+            self.end_now(key);
+        }
         self.birth(event, &birth);
+    }
+
+    /// A process has a new thread.
+    fn thread_birth(&mut self, birth: &Birth) {
+        let Some((process, texts)) = self.processes.edit(birth.caller) else {
+            return;
+        };
+        // a new thread has the name of the thread that created it
+        let name = process.thread_name(birth.caller_tid);
+        let name = (*name != *process.name).then(|| texts.text(name));
+        let vtid = birth.vpid.or_else(|| match process.vpid {
+            Some(own) if own == process.pid => Some(birth.tid),
+            _ => (self.proc_fs.as_ref()?).virtual_thread(birth.tgid, birth.tid),
+        });
+        let new = Thread {
+            name,
+            vtid,
+            ..Thread::new(birth.tid)
+        };
+        let shares = |flag| !birth.flags_known || birth.flags & flag != 0;
+        let shared = Shared {
+            files: shares(CLONE_FILES),
+            directory: shares(CLONE_FS),
+        };
+        self.add_thread(birth.caller, new, birth.caller_tid, shared);
     }
 
     /// What /proc says about a birth, for drivers that do not report the flags: whether the child has the same parent as

@@ -64,7 +64,7 @@ fn call(pid: u32, time_ns: u64) -> Ev {
 
 /// Events were lost. `what`: 0, or [`LOST_CALLS`].
 fn lost(what: u64) -> Ev {
-    let mut event = Ev::new(Kind::Lost, 0);
+    let mut event = Ev::new(EventKind::Lost, 0);
     event.header.args[2] = what;
     event
 }

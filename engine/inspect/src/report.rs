@@ -2,7 +2,7 @@
 //! and the host's users and groups. Readers that do not know the fact see a call that changes nothing.
 
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Kind, Part, Status,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Flags, Header, Part, Status,
 };
 use driver_api::table;
 
@@ -26,7 +26,7 @@ impl Report<'_> {
     pub fn event<'b>(&self, builder: &'b mut EventBuilder) -> Option<Event<'b>> {
         let number = table::by_name("getpid").and_then(|call| call.number(Abi::NATIVE));
         builder.begin(&Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             abi: Abi::NATIVE as u8,
             flags: Flags::UNSELECTED,
             nr: number?,

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 
 use driver_api::event::layout::FORK_SEEN;
-use driver_api::event::{Fact, Ids, Kind, Layer, Program};
+use driver_api::event::{EventKind, Fact, Ids, Layer, Program};
 use zerocopy::IntoBytes;
 
 use super::testing::{Ev, feed, isolated, isolated_options};
@@ -290,7 +290,7 @@ fn state_heals_after_a_loss() {
     );
     feed(
         &mut inspector,
-        &[Ev::new(Kind::Lost, 0), Ev::call(42, "getpid", &[], 42)],
+        &[Ev::new(EventKind::Lost, 0), Ev::call(42, "getpid", &[], 42)],
     );
     assert_eq!(
         &*inspector.process_by_pid(42).unwrap().name,
@@ -314,7 +314,7 @@ fn state_heals_after_a_loss() {
     fs::remove_dir_all(root.path().join("42")).unwrap();
     let mut later = Ev::call(7, "getpid", &[], 7);
     later.header.time_ns = u64::MAX / 2 + 2_000_000_000;
-    feed(&mut inspector, &[Ev::new(Kind::Lost, 0), later]);
+    feed(&mut inspector, &[Ev::new(EventKind::Lost, 0), later]);
     assert!(inspector.process_by_pid(42).unwrap().ended);
 }
 

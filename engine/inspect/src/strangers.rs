@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use driver_api::event::{Event, Kind};
+use driver_api::event::{Event, EventKind};
 use driver_api::table;
 
 use super::follow;
@@ -23,19 +23,19 @@ impl Inspector {
         let header = event.header();
         let pid = header.tid | STRANGER;
         match event.kind() {
-            Kind::Syscall | Kind::Exec => {}
-            Kind::Exit => {
+            EventKind::Syscall | EventKind::Exec => {}
+            EventKind::Exit => {
                 if let Some(key) = self.processes.key(pid) {
                     self.end_now(key);
                 }
                 return;
             }
-            Kind::Fork | Kind::Signal | Kind::Lost => return,
+            EventKind::Fork | EventKind::Signal | EventKind::Lost => return,
         }
         seen.call = table::by_number(event.abi(), header.nr);
         let Some(call) = seen.call else { return };
         let key = match event.kind() {
-            Kind::Syscall => self.stranger(pid),
+            EventKind::Syscall => self.stranger(pid),
             _ => None,
         };
         let Some(key) = key else {

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Flags, Header, Ids, Part, Status, Tuple,
 };
 use driver_api::table;
 use zerocopy::IntoBytes;
@@ -127,7 +127,7 @@ impl Synthesizer<'_> {
         let number = table::by_name(name).and_then(|call| call.number(Abi::NATIVE));
         let Some(nr) = number else { return };
         let mut header = Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             nr,
             ret,
             ..*who
@@ -157,7 +157,7 @@ impl Synthesizer<'_> {
             let flags = if other_namespace { CLONE_NEWPID } else { 0 };
             let pid = u64::from(process.pid);
             let birth = Header {
-                kind: Kind::Fork as u8,
+                kind: EventKind::Fork as u8,
                 tgid: parent.pid,
                 tid: parent.pid,
                 uid: parent.main_credentials.uid,
@@ -178,7 +178,7 @@ impl Synthesizer<'_> {
             .filter(|thread| thread.tid != process.pid)
         {
             let birth = Header {
-                kind: Kind::Fork as u8,
+                kind: EventKind::Fork as u8,
                 // 0: not known
                 args: [
                     thread.tid.into(),
@@ -258,7 +258,7 @@ impl Synthesizer<'_> {
         };
         let execve = table::by_name("execve").and_then(|call| call.number(Abi::NATIVE));
         let header = Header {
-            kind: Kind::Exec as u8,
+            kind: EventKind::Exec as u8,
             nr: execve.unwrap_or(0),
             ..*who
         };

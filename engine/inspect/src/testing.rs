@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
 use driver_api::event::{
-    Abi, Encoding, Event, EventBuilder, Fact, Flags, Header, Ids, Kind, OpenedFile, Part, PartAt,
-    Status, Tuple,
+    Abi, Encoding, Event, EventBuilder, EventKind, Fact, Flags, Header, Ids, OpenedFile, Part,
+    PartAt, Status, Tuple,
 };
 use driver_api::scripted::Scripted;
 use driver_api::table;
@@ -26,7 +26,7 @@ pub struct Ev {
 
 impl Ev {
     /// An event of this kind in a process, five seconds after the host's start.
-    pub fn new(kind: Kind, pid: u32) -> Self {
+    pub fn new(kind: EventKind, pid: u32) -> Self {
         let header = Header {
             kind: kind as u8,
             abi: Abi::X86_64 as u8,
@@ -45,7 +45,7 @@ impl Ev {
 
     /// A call that returned.
     pub fn call(pid: u32, name: &str, args: &[i64], ret: i64) -> Self {
-        let mut event = Self::new(Kind::Syscall, pid);
+        let mut event = Self::new(EventKind::Syscall, pid);
         event.header.nr = table::by_name(name).unwrap().number(Abi::X86_64).unwrap();
         for (to, from) in event.header.args.iter_mut().zip(args) {
             *to = from.cast_unsigned();
@@ -56,7 +56,7 @@ impl Ev {
 
     /// A fork that makes the process `child`, or the thread `tid` in it.
     pub fn fork(parent: u32, child: u32, tid: u32, flags: u64) -> Self {
-        let mut event = Self::new(Kind::Fork, parent);
+        let mut event = Self::new(EventKind::Fork, parent);
         event.header.args = [tid.into(), child.into(), flags, 0, 0, 0];
         event
     }
@@ -70,7 +70,7 @@ impl Ev {
 
     /// A successful exec.
     pub fn exec(pid: u32, exe: &str, argv: &[&str], ids: Ids) -> Self {
-        let mut event = Self::new(Kind::Exec, pid);
+        let mut event = Self::new(EventKind::Exec, pid);
         event.header.nr = table::by_name("execve")
             .unwrap()
             .number(Abi::X86_64)
@@ -87,7 +87,7 @@ impl Ev {
 
     /// The end of a thread.
     pub fn exit(pid: u32, tid: u32) -> Self {
-        Self::new(Kind::Exit, pid).thread(tid)
+        Self::new(EventKind::Exit, pid).thread(tid)
     }
 
     /// Sets the event's thread.
@@ -290,14 +290,14 @@ impl Noise {
     /// An event of any kind with any content.
     pub fn event(&mut self) -> Vec<u8> {
         let kinds = [
-            Kind::Syscall,
-            Kind::Syscall,
-            Kind::Syscall,
-            Kind::Exec,
-            Kind::Fork,
-            Kind::Exit,
-            Kind::Signal,
-            Kind::Lost,
+            EventKind::Syscall,
+            EventKind::Syscall,
+            EventKind::Syscall,
+            EventKind::Exec,
+            EventKind::Fork,
+            EventKind::Exit,
+            EventKind::Signal,
+            EventKind::Lost,
         ];
         let kind = kinds[usize::try_from(self.below(8)).unwrap()];
         let pid = u32::try_from(self.below(6)).unwrap();
@@ -306,7 +306,7 @@ impl Noise {
         event.header.nr = u32::try_from(self.below(450)).unwrap();
         event.header.tid = u32::try_from(self.below(8)).unwrap();
         event.header.args = std::array::from_fn(|_| self.edgy());
-        if kind == Kind::Fork {
+        if kind == EventKind::Fork {
             event.header.args = [self.below(8), self.below(6), self.edgy(), 0, 0, 0];
         }
         event.header.ret = self.edgy().cast_signed();

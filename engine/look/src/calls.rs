@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use decode::errno;
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::table::{self, SYSCALLS};
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ impl Calls {
     }
 
     pub(crate) fn add(&mut self, event: &Event<'_>) {
-        if !matches!(event.kind(), Kind::Syscall | Kind::Exec) {
+        if !matches!(event.kind(), EventKind::Syscall | EventKind::Exec) {
             return;
         }
         let header = event.header();

@@ -1,6 +1,6 @@
 //! Events by name and class, as strace(1) selects them with `-e trace=`.
 
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::request::SyscallSet;
 use driver_api::table::{self, SYSCALLS};
 use suggest::did_you_mean;
@@ -166,12 +166,12 @@ impl EventSet {
     #[must_use]
     pub fn shows(&self, event: &Event<'_>) -> bool {
         match event.kind() {
-            Kind::Exec => {
+            EventKind::Exec => {
                 let call = table::of_number(event.abi(), event.header().nr);
                 !event.has(Flags::UNSELECTED) && !self.hidden.contains(call)
             }
-            Kind::Lost | Kind::Signal => !event.has(Flags::UNSELECTED),
-            Kind::Syscall | Kind::Fork | Kind::Exit => self.has(event),
+            EventKind::Lost | EventKind::Signal => !event.has(Flags::UNSELECTED),
+            EventKind::Syscall | EventKind::Fork | EventKind::Exit => self.has(event),
         }
     }
 
@@ -182,10 +182,10 @@ impl EventSet {
             return false;
         }
         match event.kind() {
-            Kind::Fork => self.starts,
-            Kind::Exit => self.exits,
-            Kind::Lost | Kind::Signal => false,
-            Kind::Exec | Kind::Syscall => {
+            EventKind::Fork => self.starts,
+            EventKind::Exit => self.exits,
+            EventKind::Lost | EventKind::Signal => false,
+            EventKind::Exec | EventKind::Syscall => {
                 let call = table::of_number(event.abi(), event.header().nr);
                 self.calls.contains(call)
             }

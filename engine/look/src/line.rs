@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use decode::text::Around;
-use driver_api::event::{Event, Kind};
+use driver_api::event::{Event, EventKind};
 use fields::{escape, time};
 use inspect::{AT_FDCWD, Descriptor, DescriptorKind, Inspector, Seen};
 
@@ -62,7 +62,7 @@ impl Lines {
         seen: &Seen,
         inspector: &Inspector,
     ) {
-        if self.options.without_ends && event.kind() == Kind::Exit {
+        if self.options.without_ends && event.kind() == EventKind::Exit {
             return;
         }
         let process = seen.process.and_then(|key| inspector.process(key));

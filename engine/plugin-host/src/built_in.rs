@@ -8,7 +8,7 @@ use lanner_plugin::abi::LannerPluginFn;
 
 use super::crash;
 use super::error::PluginError;
-use super::find::Found;
+use super::find::PluginFile;
 use super::load::{Plugin, load_linked};
 use super::slow::{Call, LOAD};
 
@@ -21,7 +21,7 @@ pub struct Linked {
     pub entry: LannerPluginFn,
 }
 
-static PLUGINS: OnceLock<Vec<Found>> = OnceLock::new();
+static PLUGINS: OnceLock<Vec<PluginFile>> = OnceLock::new();
 
 /// Makes linked plugins known. The program calls it once, before it looks for a plugin.
 ///
@@ -30,7 +30,7 @@ static PLUGINS: OnceLock<Vec<Found>> = OnceLock::new();
 /// Each entry returns a plugin's description as `lanner_plugin.h` demands it.
 pub unsafe fn link(plugins: &[Linked]) {
     PLUGINS.get_or_init(|| {
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<PluginFile> = Vec::new();
         for Linked { name, entry } in plugins {
             let path = PathBuf::from(format!("built-in plugin {name}"));
             let _call = Call::begin(crash::forever(name), LOAD);
@@ -40,7 +40,7 @@ pub unsafe fn link(plugins: &[Linked]) {
                 Some(first) => Err(PluginError::same_name(path.clone(), &plugin, first)),
                 None => Ok(plugin),
             });
-            found.push(Found { path, plugin });
+            found.push(PluginFile { path, plugin });
         }
         found
     });
@@ -48,12 +48,12 @@ pub unsafe fn link(plugins: &[Linked]) {
 
 /// The linked plugins, in the order in which the program named them.
 #[must_use]
-pub fn built_in() -> &'static [Found] {
+pub fn built_in() -> &'static [PluginFile] {
     PLUGINS.get().map_or(&[], Vec::as_slice)
 }
 
 /// The plugin of this name among those that were found.
-pub(super) fn named<'a>(found: &'a [Found], name: &str) -> Option<&'a Plugin> {
+pub(super) fn named<'a>(found: &'a [PluginFile], name: &str) -> Option<&'a Plugin> {
     found
         .iter()
         .filter_map(|found| found.plugin.as_ref().ok())

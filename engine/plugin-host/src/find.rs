@@ -12,7 +12,7 @@ use super::pin::Pins;
 
 /// A file that may be a plugin.
 #[derive(Debug)]
-pub struct Found {
+pub struct PluginFile {
     /// The file.
     pub path: PathBuf,
     /// The plugin, or why lanner refuses it.
@@ -32,13 +32,13 @@ pub fn files(directories: &[PathBuf]) -> Vec<PathBuf> {
 /// Loads the [`files`] of the directories. If two plugins have the same name, the second one is refused; built-in plugins come
 /// first.
 #[must_use]
-pub fn list(directories: &[PathBuf]) -> Vec<Found> {
+pub fn list(directories: &[PathBuf]) -> Vec<PluginFile> {
     list_pinned(directories, &Pins::default())
 }
 
 /// As [`list`], but refuses files that are not pinned.
-fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
-    let mut found: Vec<Found> = Vec::new();
+fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<PluginFile> {
+    let mut found: Vec<PluginFile> = Vec::new();
     for path in files(directories) {
         let plugin = load_pinned(&path, pins).and_then(|plugin| {
             let name = plugin.name();
@@ -47,7 +47,7 @@ fn list_pinned(directories: &[PathBuf], pins: &Pins) -> Vec<Found> {
                 None => Ok(plugin),
             }
         });
-        found.push(Found { path, plugin });
+        found.push(PluginFile { path, plugin });
     }
     found
 }
@@ -102,7 +102,7 @@ pub fn find_pinned(
         },
         |near| format!("; did you mean `{near}`?"),
     );
-    for Found { plugin, .. } in built_in().iter().chain(&found) {
+    for PluginFile { plugin, .. } in built_in().iter().chain(&found) {
         if let Err(error) = plugin {
             // Writing to a string cannot fail.
             let _ = write!(advice, "\n  {error}");
@@ -124,7 +124,7 @@ pub fn find_pinned(
 }
 
 /// The names of the usable plugins, for a message.
-fn names(found: &[Found]) -> String {
+fn names(found: &[PluginFile]) -> String {
     let names: Vec<_> = usable(found).collect();
     if names.is_empty() {
         "none".to_owned()
@@ -153,7 +153,7 @@ fn libraries(directory: &Path) -> Vec<PathBuf> {
     paths
 }
 
-fn usable(found: &[Found]) -> impl Iterator<Item = &str> {
+fn usable(found: &[PluginFile]) -> impl Iterator<Item = &str> {
     let plugins = found.iter().filter_map(|found| found.plugin.as_ref().ok());
     plugins.map(Plugin::name)
 }

@@ -49,7 +49,7 @@ pub use built_in::{Linked, built_in, link};
 pub use crash::report_crashes;
 pub use elf::check as check_library;
 pub use error::PluginError;
-pub use find::{Found, files, find, find_pinned, list};
+pub use find::{PluginFile, files, find, find_pinned, list};
 pub use load::{LOADS_LIBRARIES, Plugin, load, load_pinned};
 pub use outputs::OutputHost;
 pub use pin::{InvalidSum, Pins, sum, sum_of_bytes};

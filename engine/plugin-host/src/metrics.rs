@@ -67,7 +67,7 @@ pub const OWN_FAMILIES: [&str; 38] = [
     "lanner_version_info",
 ];
 
-static ENTRIES: [OnceLock<Entry>; CAPACITY] = [const { OnceLock::new() }; CAPACITY];
+static ENTRIES: [OnceLock<RegisteredMetric>; CAPACITY] = [const { OnceLock::new() }; CAPACITY];
 /// The number of entries. Locked while one is added.
 static LENGTH: Mutex<usize> = Mutex::new(0);
 
@@ -96,7 +96,7 @@ pub struct Metric {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct RegisteredMetric {
     /// Whose it is. Empty: lanner's own, about a plugin.
     plugin: &'static str,
     name: String,
@@ -142,11 +142,11 @@ pub fn snapshot() -> Vec<Metric> {
     ENTRIES
         .iter()
         .map_while(OnceLock::get)
-        .map(Entry::read)
+        .map(RegisteredMetric::read)
         .collect()
 }
 
-impl Entry {
+impl RegisteredMetric {
     fn read(&self) -> Metric {
         let bits = self.value.load(Ordering::Relaxed);
         #[expect(
@@ -169,7 +169,7 @@ impl Entry {
 
 /// Counts a fault of a plugin.
 pub(super) fn fault(plugin: &str) {
-    let added = add(Entry {
+    let added = add(RegisteredMetric {
         name: "lanner_plugin_faults_total".to_owned(),
         help: "Panics, failures and nonsense answers of a plugin.".to_owned(),
         kind: MetricKind::Counter,
@@ -183,7 +183,7 @@ pub(super) fn fault(plugin: &str) {
 }
 
 /// Adds an entry, or finds the one with this name and these labels.
-fn add(entry: Entry) -> Result<usize, Refused> {
+fn add(entry: RegisteredMetric) -> Result<usize, Refused> {
     let mut length = LENGTH.lock().unwrap_or_else(PoisonError::into_inner);
     let mut of_one = 0;
     for (at, old) in ENTRIES.iter().map_while(OnceLock::get).enumerate() {
@@ -249,7 +249,10 @@ fn warn(plugin: &'static str, refused: &Refused) {
 /// # Safety
 ///
 /// `raw` is null or a metric as the header describes it.
-unsafe fn read(plugin: &'static str, raw: *const LannerMetric) -> Result<Entry, Refused> {
+unsafe fn read(
+    plugin: &'static str,
+    raw: *const LannerMetric,
+) -> Result<RegisteredMetric, Refused> {
     // SAFETY: by the function's contract.
     let raw = unsafe { raw.as_ref() }.ok_or(Refused::Null)?;
     if raw.size < size_of::<LannerMetric>() {
@@ -287,7 +290,7 @@ unsafe fn read(plugin: &'static str, raw: *const LannerMetric) -> Result<Entry, 
     if OWN_FAMILIES.contains(&name.as_str()) {
         return Err(Refused::Own(name));
     }
-    Ok(Entry {
+    Ok(RegisteredMetric {
         plugin,
         labels,
         name,
@@ -307,7 +310,7 @@ fn word(name: &str) -> Result<(), Refused> {
     Ok(())
 }
 
-fn entry(handle: *const c_void, kind: MetricKind) -> Option<&'static Entry> {
+fn entry(handle: *const c_void, kind: MetricKind) -> Option<&'static RegisteredMetric> {
     let entry = ENTRIES.get(handle.addr().checked_sub(1)?)?.get()?;
     (entry.kind == kind).then_some(entry)
 }

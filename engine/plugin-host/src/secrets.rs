@@ -37,14 +37,14 @@ static MATCHER: RwLock<Option<Arc<Matcher>>> = RwLock::new(None);
 struct Matcher {
     patterns: AhoCorasick,
     /// By pattern.
-    found: Vec<Found>,
+    found: Vec<TextPart>,
     /// Texts without [`edges`], in lower case: a message may be cut off within one.
     short: BTreeSet<String>,
 }
 
 /// What a pattern is.
 #[derive(Debug)]
-enum Found {
+enum TextPart {
     /// All of a text.
     Whole,
     /// The beginning of these texts.
@@ -67,10 +67,14 @@ impl Matcher {
                 tails.entry(tail).or_default().push(text.clone());
             }
         }
-        let whole = texts.iter().map(|text| (text.as_str(), Found::Whole));
-        let heads = heads.into_iter().map(|(head, of)| (head, Found::Head(of)));
-        let tails = tails.into_iter().map(|(tail, of)| (tail, Found::Tail(of)));
-        let (patterns, found): (Vec<&str>, Vec<Found>) = whole.chain(heads).chain(tails).unzip();
+        let whole = texts.iter().map(|text| (text.as_str(), TextPart::Whole));
+        let heads = heads
+            .into_iter()
+            .map(|(head, of)| (head, TextPart::Head(of)));
+        let tails = tails
+            .into_iter()
+            .map(|(tail, of)| (tail, TextPart::Tail(of)));
+        let (patterns, found): (Vec<&str>, Vec<TextPart>) = whole.chain(heads).chain(tails).unzip();
         let patterns = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::LeftmostLongest)
@@ -104,15 +108,15 @@ impl Matcher {
         let (at, behind) = (found.start(), found.end());
         let len = behind - at;
         match &self.found[found.pattern().as_usize()] {
-            Found::Whole => (at, behind),
-            Found::Head(texts) => {
+            TextPart::Whole => (at, behind),
+            TextPart::Head(texts) => {
                 let rest = |text: &String| {
                     let begin = text.find("://").map_or(0, |at| at + 3);
                     common(text[begin + len..].chars(), shown[behind..].chars())
                 };
                 (at, behind + texts.iter().map(rest).max().unwrap_or(0))
             }
-            Found::Tail(texts) => {
+            TextPart::Tail(texts) => {
                 let before = |text: &String| {
                     let before = text[..text.len() - len].chars().rev();
                     common(before, shown[..at].chars().rev())

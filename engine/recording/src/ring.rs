@@ -366,7 +366,7 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use driver_api::event::Kind;
+    use driver_api::event::EventKind;
     use inspect::testing::Ev;
 
     use super::*;
@@ -387,8 +387,8 @@ mod tests {
         ring.push(&event);
     }
 
-    /// Kind and time of each event.
-    fn events(window: &Window) -> Vec<(Kind, u64)> {
+    /// EventKind and time of each event.
+    fn events(window: &Window) -> Vec<(EventKind, u64)> {
         let mut all = Vec::new();
         for chunk in window.chunks() {
             let mut rest = chunk;
@@ -409,19 +409,19 @@ mod tests {
         }
         let taken = ring.window(30 * SECOND);
         let all = events(&taken);
-        assert_eq!(all[0].0, Kind::Exec);
+        assert_eq!(all[0].0, EventKind::Exec);
         assert!(all[0].1 <= 30 * SECOND && all[0].1 > 20 * SECOND, "{all:?}");
         // one state, and every event after it
         let first = all[0].1 / SECOND;
         let expected: Vec<_> = (first..=40)
-            .map(|second| (Kind::Syscall, second * SECOND))
+            .map(|second| (EventKind::Syscall, second * SECOND))
             .collect();
         assert_eq!(all[1..], expected);
         // and it goes on
         add(&mut ring, 41 * SECOND, 7);
         let later = events(&ring.window(31 * SECOND));
         assert!(later[0].1 <= 31 * SECOND);
-        assert_eq!(later.last(), Some(&(Kind::Syscall, 41 * SECOND)));
+        assert_eq!(later.last(), Some(&(EventKind::Syscall, 41 * SECOND)));
     }
 
     #[test]
@@ -460,7 +460,7 @@ mod tests {
             assert!(ring.bytes() <= CHUNKS * LEAST);
         }
         let all = events(&ring.window(0));
-        assert_eq!(all[0].0, Kind::Exec);
+        assert_eq!(all[0].0, EventKind::Exec);
         assert_eq!(all.last().unwrap().1, SECOND + 199_999);
         let times: Vec<_> = all.iter().map(|(_, at)| *at).collect();
         assert!(times.is_sorted());

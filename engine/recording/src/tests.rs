@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, Flow, Polled};
-use driver_api::event::{Event, EventBuilder, Fact, Flags, Kind};
+use driver_api::event::{Event, EventBuilder, EventKind, Fact, Flags};
 use driver_api::request::SyscallSet;
 use driver_api::table::by_name;
 
@@ -24,7 +24,7 @@ fn recorded(events: &[Ev]) -> tempfile::NamedTempFile {
 }
 
 /// The events of a replay: kind, number, flags.
-fn replayed(replay: &mut Replay) -> Vec<(Kind, u32, u16)> {
+fn replayed(replay: &mut Replay) -> Vec<(EventKind, u32, u16)> {
     let mut seen = Vec::new();
     loop {
         let polled = replay.poll(Duration::ZERO, &mut |event| {
@@ -59,8 +59,11 @@ fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
     let only_close: SyscallSet = by_name("close").into_iter().collect();
     let mut replay = Replay::open(file.path(), only_close).unwrap();
     let some = replayed(&mut replay);
-    let kinds: Vec<Kind> = some.iter().map(|(kind, ..)| *kind).collect();
-    assert_eq!(kinds, [Kind::Syscall, Kind::Fork, Kind::Exec]);
+    let kinds: Vec<EventKind> = some.iter().map(|(kind, ..)| *kind).collect();
+    assert_eq!(
+        kinds,
+        [EventKind::Syscall, EventKind::Fork, EventKind::Exec]
+    );
     assert_eq!(some[2].2, Flags::UNSELECTED);
 }
 

@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use decode::{errno, symbols};
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::table::Syscall;
 use inspect::{Descriptor, DescriptorKind, Inspector, Seen};
 
 use super::bytes::{Bytes, text};
 use super::lifecycle;
 use super::socket::{self, Address};
-use super::table::{Form, Param, Place, Show, Subject, Table, What};
+use super::table::{EventSlot, Form, Param, Show, Subject, Table, What};
 use super::value::number;
 use super::write::{About, Caller};
 
@@ -59,7 +59,7 @@ pub fn args(
     inspector: &Inspector,
     absolute: &dyn Fn(&'static str) -> Option<String>,
 ) -> bool {
-    if matches!(event.kind(), Kind::Exit | Kind::Signal) {
+    if matches!(event.kind(), EventKind::Exit | EventKind::Signal) {
         return lifecycle_args(out, event, seen, inspector);
     }
     let Some(call) = seen.call.filter(|_| !event.has(Flags::NORETURN)) else {
@@ -80,7 +80,7 @@ pub fn args(
         }
         let _ = write!(out, "{}=", param.name);
         let value = match param.place {
-            Place::Nowhere => about
+            EventSlot::Nowhere => about
                 .as_ref()
                 .filter(|about| about.knows(param.name))
                 .and_then(|about| about.param(param.name))
@@ -127,7 +127,7 @@ fn lifecycle_args(out: &mut String, event: &Event<'_>, seen: &Seen, inspector: &
 /// Whether the end of a thread has a parameter with this name or number. No driver delivers signals, which captures of Falco have.
 #[must_use]
 pub fn is_in_lifecycle(name: &str) -> bool {
-    lifecycle::event_type(Kind::Exit).is_some_and(|kind| match name.parse::<usize>() {
+    lifecycle::event_type(EventKind::Exit).is_some_and(|kind| match name.parse::<usize>() {
         Ok(at) => at < kind.params.len(),
         Err(_) => kind.params.iter().any(|param| param.name == name),
     })
@@ -184,7 +184,7 @@ pub fn arg_named(call: &'static Syscall, name: &str) -> Option<u8> {
 pub fn is_in_call(call: &'static Syscall, at: u8) -> bool {
     let kind = Table::get().newest(call);
     let param = kind.and_then(|kind| kind.params.get(usize::from(at)));
-    param.is_some_and(|param| param.place != Place::Nowhere)
+    param.is_some_and(|param| param.place != EventSlot::Nowhere)
 }
 
 /// How many parameters Falco has for a call, the result included. 0: it has no type for the call.
@@ -243,7 +243,7 @@ pub fn arg(
         return Shown::Text(name);
     }
     let value = match param.place {
-        Place::Nowhere => {
+        EventSlot::Nowhere => {
             let process = seen.process.and_then(|key| inspector.process(key));
             process.and_then(|process| {
                 let about = About::of(process, event.header().tid, inspector, event);

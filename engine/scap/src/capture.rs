@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
-use driver_api::event::{Event, EventBuilder, Fact, Flags, Header, Kind};
+use driver_api::event::{Event, EventBuilder, EventKind, Fact, Flags, Header};
 use driver_api::replay::{EventFile, Player};
 use driver_api::selection::Selection;
 use driver_api::stats::Stats;
@@ -270,7 +270,7 @@ impl ScapReplay {
         let sender = number("spid").filter(|pid| *pid <= u64::from(UNKNOWN));
         let header = Header {
             args: [number("sig").unwrap_or(0), sender.unwrap_or(0), 0, 0, 0, 0],
-            ..self.who(raw).header(Kind::Signal)
+            ..self.who(raw).header(EventKind::Signal)
         };
         self.builder.begin(&header);
         finish(&mut self.builder, &mut self.ready);
@@ -332,7 +332,7 @@ impl ScapReplay {
         let header = Header {
             time_ns: raw.time_ns,
             cpu: raw.cpu,
-            kind: Kind::Lost as u8,
+            kind: EventKind::Lost as u8,
             args: [count, cause, 0, 0, 0, 0],
             ..Header::default()
         };

@@ -5,7 +5,7 @@ mod ends;
 
 use driver_api::event::layout::FLAGS_UNKNOWN;
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Flags, Header, Kind as EventKind, OpenedFile, Part, Status,
+    Abi, Encoding, EventBuilder, EventKind, Fact, Flags, Header, OpenedFile, Part, Status,
     lacks_flag,
 };
 use driver_api::table::{Buffer, Kind, Number, Syscall, Width, is_narrow, layout};
@@ -15,7 +15,7 @@ use super::bytes::{text, unsigned};
 use super::merge::Merged;
 use super::socket;
 use super::symbols::{Set, Symbols, symbols_of};
-use super::table::{Form, Param, Place, abi_of, member_of};
+use super::table::{EventSlot, Form, Param, abi_of, member_of};
 use super::value::{dynamic, interval, number};
 
 /// What a register holds that points to memory whose address the capture does not have.
@@ -104,16 +104,17 @@ impl Draft {
     /// Takes all parameters that have a place in the call.
     pub(crate) fn fill(&mut self, merged: &Merged<'_>) {
         // what selects the meaning of another parameter comes before it
-        let late = |place: Place| match place {
-            Place::Param(at) => matches!(self.call.params[usize::from(at)].kind, Kind::By(..)),
+        let late = |place: EventSlot| match place {
+            EventSlot::Param(at) => matches!(self.call.params[usize::from(at)].kind, Kind::By(..)),
             _ => false,
         };
         let (late, early): (Vec<_>, Vec<_>) = merged
             .iter()
             .filter(|(_, value)| !value.is_empty())
             .partition(|(param, _)| late(param.place));
-        let result =
-            |(param, _): &&(&Param, &[u8])| matches!(param.place, Place::Result | Place::Full);
+        let result = |(param, _): &&(&Param, &[u8])| {
+            matches!(param.place, EventSlot::Result | EventSlot::Full)
+        };
         for (param, value) in early.iter().filter(result) {
             self.place(param, value);
         }
@@ -122,7 +123,7 @@ impl Draft {
         }
         // an empty path is NULL
         for (param, value) in merged.iter() {
-            if let Place::Param(at) = param.place
+            if let EventSlot::Param(at) = param.place
                 && value.is_empty()
                 && self.lacks(at)
             {
@@ -146,7 +147,7 @@ impl Draft {
     fn opened(&mut self, merged: &Merged<'_>) {
         let said = |name: &str| {
             let is_it = |(param, _): &(&Param, &[u8])| {
-                param.name == name && matches!(param.place, Place::Nowhere)
+                param.name == name && matches!(param.place, EventSlot::Nowhere)
             };
             let (_, value) = merged
                 .iter()
@@ -227,8 +228,8 @@ impl Draft {
 
     fn place(&mut self, param: &Param, value: &[u8]) {
         match param.place {
-            Place::Nowhere => {}
-            Place::Result => {
+            EventSlot::Nowhere => {}
+            EventSlot::Result => {
                 let value = match param.form {
                     Form::Dynamic(forms) => {
                         dynamic(forms, value).map(|(form, value)| number(form, value))
@@ -239,16 +240,16 @@ impl Draft {
                     self.returned(value.cast_signed());
                 }
             }
-            Place::Full => self.full = unsigned(value),
-            Place::Param(at) => self.param(at, param, value),
-            Place::Member {
+            EventSlot::Full => self.full = unsigned(value),
+            EventSlot::Param(at) => self.param(at, param, value),
+            EventSlot::Member {
                 param: at,
                 element,
                 member,
             } => self.member(at, element, member, param, value),
-            Place::Message(at, part) => self.message(at, part, param.form, value),
-            Place::Tuple => self.tuple(value),
-            Place::Path => self.strings.push((Fact::Path, text(value).to_vec())),
+            EventSlot::Message(at, part) => self.message(at, part, param.form, value),
+            EventSlot::Tuple => self.tuple(value),
+            EventSlot::Path => self.strings.push((Fact::Path, text(value).to_vec())),
         }
     }
 

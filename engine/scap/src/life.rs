@@ -4,8 +4,8 @@
 use driver_api::event::layout::FORK_SEEN;
 use std::sync::LazyLock;
 
-use driver_api::event::{Fact, Flags, Header, Ids, Kind};
-use driver_api::table::{Kind as ParamKind, Returns, SYMBOL_SETS, Syscall};
+use driver_api::event::{EventKind, Fact, Flags, Header, Ids};
+use driver_api::table::{Kind, Returns, SYMBOL_SETS, Syscall};
 use inspect::AT_FDCWD;
 use zerocopy::IntoBytes;
 
@@ -36,7 +36,7 @@ pub(crate) const EXE_LOWER: u64 = 8;
 pub(crate) fn is_exec(call: &Syscall) -> bool {
     call.params
         .iter()
-        .any(|param| matches!(param.kind, ParamKind::Strv))
+        .any(|param| matches!(param.kind, Kind::Strv))
 }
 
 /// Whether a call returns twice.
@@ -420,7 +420,7 @@ fn fork(
     let header = Header {
         flags: Flags::UNSELECTED,
         args: [tid.into(), pid.into(), flags, vpid.into(), FORK_SEEN, 0],
-        ..by.header(Kind::Fork)
+        ..by.header(EventKind::Fork)
     };
     replay.builder.begin(&header);
     finish(&mut replay.builder, &mut replay.ready);
@@ -453,7 +453,7 @@ pub(crate) fn exit(replay: &mut ScapReplay, raw: &Raw<'_>, kind: &EventType) {
     let header = Header {
         ret: status.unwrap_or(0),
         flags: who.flags | if status.is_none() { Flags::ENTRY } else { 0 },
-        ..who.header(Kind::Exit)
+        ..who.header(EventKind::Exit)
     };
     replay.builder.begin(&header);
     finish(&mut replay.builder, &mut replay.ready);

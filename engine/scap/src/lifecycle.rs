@@ -1,16 +1,16 @@
 //! The parameters of events that are no calls: the end of a thread, and the delivery of a signal.
 
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use inspect::{Inspector, Seen};
 
 use super::table::{EventType, Table, What};
 
 /// Falco's type of such an event.
-pub(crate) fn event_type(kind: Kind) -> Option<&'static EventType> {
+pub(crate) fn event_type(kind: EventKind) -> Option<&'static EventType> {
     let of = |what: What| match kind {
-        Kind::Exit => matches!(what, What::Exit),
-        Kind::Signal => matches!(what, What::Signal),
-        Kind::Syscall | Kind::Exec | Kind::Fork | Kind::Lost => false,
+        EventKind::Exit => matches!(what, What::Exit),
+        EventKind::Signal => matches!(what, What::Signal),
+        EventKind::Syscall | EventKind::Exec | EventKind::Fork | EventKind::Lost => false,
     };
     Table::get().all(of).max_by_key(|kind| kind.params.len())
 }
@@ -26,14 +26,14 @@ pub(crate) fn value(
     // wait(2): the signal is in the low bits, the exit code above
     let status = || (!event.has(Flags::ENTRY)).then_some(header.ret);
     match (event.kind(), name) {
-        (Kind::Exit, "status") => status(),
-        (Kind::Exit, "ret") => Some(status()? >> 8 & 0xff),
-        (Kind::Exit, "sig") => Some(status()? & 0x7f),
-        (Kind::Exit, "core") => Some(status()? >> 7 & 1),
-        (Kind::Exit, "reaper_tid") => Some(inspector.reaper(seen.process?, header.tid).into()),
-        (Kind::Signal, "spid") => i64::try_from(header.args[1]).ok(),
-        (Kind::Signal, "dpid") => Some(header.tid.into()),
-        (Kind::Signal, "sig") => Some((header.args[0] & 0xff).cast_signed()),
+        (EventKind::Exit, "status") => status(),
+        (EventKind::Exit, "ret") => Some(status()? >> 8 & 0xff),
+        (EventKind::Exit, "sig") => Some(status()? & 0x7f),
+        (EventKind::Exit, "core") => Some(status()? >> 7 & 1),
+        (EventKind::Exit, "reaper_tid") => Some(inspector.reaper(seen.process?, header.tid).into()),
+        (EventKind::Signal, "spid") => i64::try_from(header.args[1]).ok(),
+        (EventKind::Signal, "dpid") => Some(header.tid.into()),
+        (EventKind::Signal, "sig") => Some((header.args[0] & 0xff).cast_signed()),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use decode::program::UNKNOWN_CAPABILITIES;
 use driver_api::event::{
-    Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Layer, Part, Program,
+    Encoding, EventBuilder, EventKind, Fact, Flags, Header, Ids, Layer, Part, Program,
 };
 use driver_api::table::by_name;
 use inspect::Recorded;
@@ -276,7 +276,7 @@ impl StateWriter<'_> {
     pub(crate) fn fork(&mut self, by: Who, tid: u32, pid: u32, flags: u64, vpid: u32) {
         let header = Header {
             args: [tid.into(), pid.into(), flags, vpid.into(), 0, 0],
-            ..by.header(Kind::Fork)
+            ..by.header(EventKind::Fork)
         };
         self.builder.begin(&header);
         finish(self.builder, self.out);
@@ -292,7 +292,7 @@ impl StateWriter<'_> {
         let nr = by_name("execve").and_then(|call| call.number(driver_api::event::Abi::X86_64));
         let header = Header {
             nr: nr.unwrap_or(0),
-            ..who.header(Kind::Exec)
+            ..who.header(EventKind::Exec)
         };
         self.builder.begin(&header);
         let raw = |fact: Fact, bytes| (fact, Encoding::Raw, bytes);
@@ -329,7 +329,7 @@ impl StateWriter<'_> {
             nr,
             ret,
             cgroup: 0,
-            ..who.header(Kind::Syscall)
+            ..who.header(EventKind::Syscall)
         };
         for (to, from) in header.args.iter_mut().zip(args) {
             *to = *from;

@@ -92,7 +92,7 @@ pub(crate) struct Param {
     pub(crate) show: Show,
     /// Bytes of a number; 0: it is none.
     pub(crate) width: usize,
-    pub(crate) place: Place,
+    pub(crate) place: EventSlot,
     /// Its symbols, if it has some and its place has some.
     pub(crate) symbols: Option<Symbols>,
 }
@@ -101,14 +101,14 @@ impl Param {
     /// The name of the parameter of this call that it is.
     pub(crate) fn call_name(&self, call: &'static Syscall) -> Option<&'static str> {
         match self.place {
-            Place::Param(at) => Some(call.params.get(usize::from(at))?.name),
-            Place::Nowhere
-            | Place::Result
-            | Place::Full
-            | Place::Member { .. }
-            | Place::Message(..)
-            | Place::Tuple
-            | Place::Path => None,
+            EventSlot::Param(at) => Some(call.params.get(usize::from(at))?.name),
+            EventSlot::Nowhere
+            | EventSlot::Result
+            | EventSlot::Full
+            | EventSlot::Member { .. }
+            | EventSlot::Message(..)
+            | EventSlot::Tuple
+            | EventSlot::Path => None,
         }
     }
 }
@@ -171,7 +171,7 @@ pub(crate) enum Form {
 
 /// Where a parameter belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum EventSlot {
     Nowhere,
     /// The return value.
     Result,
@@ -336,7 +336,7 @@ impl Table {
         let (show, (form, width)) = (show_of(form), form_of(form)?);
         let place = match what {
             What::Call(call) => resolve(call, name, place)?,
-            _ => Place::Nowhere,
+            _ => EventSlot::Nowhere,
         };
         let kind = match what {
             What::Call(call) => kind_at(call, place),
@@ -432,20 +432,20 @@ fn form_of(word: &'static str) -> Option<(Form, usize)> {
 
 /// Where a parameter with this name belongs in a call. Calls that make a process or give it a program have parameters
 /// that are facts about the process; these have no place of their own.
-fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> Option<Place> {
+fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> Option<EventSlot> {
     let index = |name: &str| u8::try_from(call.param(name)?.0).ok();
     let Some(place) = place else {
-        return Some(index(name).map_or(Place::Nowhere, Place::Param));
+        return Some(index(name).map_or(EventSlot::Nowhere, EventSlot::Param));
     };
     Some(match place {
-        "-" => Place::Nowhere,
-        "=" => Place::Result,
-        "#" => Place::Full,
-        "@tuple" => Place::Tuple,
-        "@path" => Place::Path,
+        "-" => EventSlot::Nowhere,
+        "=" => EventSlot::Result,
+        "#" => EventSlot::Full,
+        "@tuple" => EventSlot::Tuple,
+        "@path" => EventSlot::Path,
         _ => {
             let Some((param, inner)) = place.split_once('.') else {
-                return Some(Place::Param(index(place)?));
+                return Some(EventSlot::Param(index(place)?));
             };
             let at = index(param)?;
             if let Kind::Msghdr | Kind::Buffer(Buffer::Mmsghdr, _) =
@@ -457,7 +457,7 @@ fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> O
                     "control" => Part::Control,
                     _ => return None,
                 };
-                return Some(Place::Message(at, part));
+                return Some(EventSlot::Message(at, part));
             }
             let (element, member) = match inner.split_once('.') {
                 Some((element, member)) => (element.parse().ok()?, Some(member)),
@@ -470,7 +470,7 @@ fn resolve(call: &'static Syscall, name: &str, place: Option<&'static str>) -> O
                 Some(member) => Some(member_of(&call.params[usize::from(at)].kind, member)?.0),
                 None => None,
             };
-            Place::Member {
+            EventSlot::Member {
                 param: at,
                 element,
                 member,
@@ -493,20 +493,20 @@ pub(crate) fn member_of(kind: &Kind, name: &str) -> Option<(&'static str, usize,
 }
 
 /// What a place holds.
-fn kind_at(call: &'static Syscall, place: Place) -> Option<Kind> {
+fn kind_at(call: &'static Syscall, place: EventSlot) -> Option<Kind> {
     match place {
-        Place::Param(at) => Some(call.params.get(usize::from(at))?.kind),
-        Place::Member {
+        EventSlot::Param(at) => Some(call.params.get(usize::from(at))?.kind),
+        EventSlot::Member {
             param,
             member: Some(member),
             ..
         } => member_of(&call.params.get(usize::from(param))?.kind, member).map(|(.., kind)| kind),
-        Place::Nowhere
-        | Place::Result
-        | Place::Full
-        | Place::Member { member: None, .. }
-        | Place::Message(..)
-        | Place::Tuple
-        | Place::Path => None,
+        EventSlot::Nowhere
+        | EventSlot::Result
+        | EventSlot::Full
+        | EventSlot::Member { member: None, .. }
+        | EventSlot::Message(..)
+        | EventSlot::Tuple
+        | EventSlot::Path => None,
     }
 }

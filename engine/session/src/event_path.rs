@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, Flow};
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::table::of_number;
 
 use delivery::{Account, LateAlerts, Outputs, PATIENCE, RuleLimits, Verdict};
@@ -222,7 +222,7 @@ impl EventPath {
         match &self.now.judged {
             None => true,
             Some(judged) => {
-                !matches!(event.kind(), Kind::Syscall | Kind::Exec)
+                !matches!(event.kind(), EventKind::Syscall | EventKind::Exec)
                     || judged.contains(of_number(event.abi(), event.header().nr))
             }
         }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use driver_api::event::{Abi, Event, Kind, Loss};
+use driver_api::event::{Abi, Event, EventKind, Loss};
 use driver_api::selection::Selection;
 use driver_api::table::{self, Syscall};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -56,7 +56,7 @@ impl Pulse {
     fn is_beat(&self, event: &Event<'_>) -> bool {
         let header = event.header();
         let secret = self.secret.load(Relaxed);
-        if secret == 0 || header.args[0] != secret || event.kind() != Kind::Syscall {
+        if secret == 0 || header.args[0] != secret || event.kind() != EventKind::Syscall {
             return false;
         }
         self.back.fetch_max(header.args[1], Relaxed);
@@ -89,7 +89,7 @@ pub(crate) fn with_call(selection: &Selection) -> Selection {
 /// Whether an event is a call of the heartbeat's kind. Other programs make some, too.
 #[inline]
 pub(crate) fn is_call(event: &Event<'_>) -> bool {
-    event.kind() == Kind::Syscall
+    event.kind() == EventKind::Syscall
         && event.abi() == Abi::NATIVE
         && i64::from(event.header().nr) == libc::SYS_sched_get_priority_max
 }
@@ -374,7 +374,7 @@ mod tests {
     fn deliver(pulse: &Pulse, args: [u64; 6], tgid: u32) -> bool {
         let mut builder = EventBuilder::new();
         builder.begin(&Header {
-            kind: Kind::Syscall as u8,
+            kind: EventKind::Syscall as u8,
             abi: Abi::NATIVE as u8,
             nr: u32::try_from(libc::SYS_sched_get_priority_max).unwrap(),
             tgid,

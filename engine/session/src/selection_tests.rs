@@ -8,7 +8,7 @@ use driver_api::event::{Fact, Flags};
 use driver_api::predicate::Shown;
 use driver_api::scripted::Scripted;
 use driver_api::selection::Selection;
-use driver_api::table::{self, Kind as ParamKind, Syscall};
+use driver_api::table::{self, Kind, Syscall};
 use fields::{FieldRegistry, Scratch, View};
 use inspect::testing::{Ev, isolated};
 use plugin_host::{RuleFile, RuleHost};
@@ -69,7 +69,7 @@ impl Noise {
         ];
         let path = self.of(&paths);
         for (at, param) in call.params.iter().enumerate() {
-            if matches!(param.kind, ParamKind::Path(_) | ParamKind::Str) {
+            if matches!(param.kind, Kind::Path(_) | Kind::Str) {
                 event.header.args[at] = 0x1000;
                 event = event.said(at as u8, path.as_bytes());
             }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use driver_api::driver::{Capture, CaptureError, CommandState, Flow, Polled};
-use driver_api::event::{Event, EventBuilder, Header, Kind, Loss};
+use driver_api::event::{Event, EventBuilder, EventKind, Header, Loss};
 
 use crate::control::Control;
 use crate::source::OpenedSource;
@@ -95,14 +95,14 @@ fn take_rest(
 fn count_rest(source: &mut OpenedSource, consumer: &mut impl Consumer) -> Result<(), CaptureError> {
     let last = Instant::now() + COUNTING;
     let mut unseen = Header {
-        kind: Kind::Lost as u8,
+        kind: EventKind::Lost as u8,
         ..Header::default()
     };
     unseen.args[1] = Loss::BufferFull as u64;
     let mut some = true;
     while some && Instant::now() < last {
         let polled = source.capture.poll(Duration::ZERO, &mut |event| {
-            if event.kind() == Kind::Lost {
+            if event.kind() == EventKind::Lost {
                 return consumer.event(&event);
             }
             unseen.args[0] += 1;

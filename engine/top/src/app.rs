@@ -4,7 +4,7 @@ use inspect::ProcessKey;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::filter::equals;
-use crate::model::{Model, Source};
+use crate::model::{CaptureState, Model};
 use crate::pane::{Order, Pane, RowKey};
 use crate::prompt::{Prompt, Typed};
 use driver_api::table::SYSCALLS;
@@ -226,7 +226,7 @@ impl App {
     }
 
     fn quit(&mut self, model: &Model) -> Action {
-        if self.has_command && model.source == Source::Running {
+        if self.has_command && model.source == CaptureState::Running {
             self.asks_to_leave = true;
             return Action::Nothing;
         }

@@ -13,7 +13,7 @@ const EVENTS: usize = 1 << 14;
 
 /// Where an event is, and what its bytes do not say.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+struct KeptEvent {
     process: ProcessKey,
     time_ns: u64,
     at: u32,
@@ -25,7 +25,7 @@ struct Entry {
 #[derive(Debug, Clone, Default)]
 struct Chunk {
     bytes: Vec<u8>,
-    entries: Vec<Entry>,
+    entries: Vec<KeptEvent>,
 }
 
 /// The latest events.
@@ -57,7 +57,7 @@ impl History {
         let Some(chunk) = self.chunks.back_mut() else {
             return;
         };
-        let mut entry = Entry {
+        let mut entry = KeptEvent {
             process,
             time_ns,
             at: u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX),
@@ -83,7 +83,7 @@ impl History {
             let chunks = self.chunks.iter();
             chunks.flat_map(|chunk| chunk.entries.iter().map(move |entry| (chunk, entry)))
         };
-        let its = |(_, entry): &(&Chunk, &Entry)| entry.process == process;
+        let its = |(_, entry): &(&Chunk, &KeptEvent)| entry.process == process;
         let skip = all().filter(its).count().saturating_sub(most);
         for (chunk, entry) in all().filter(its).skip(skip) {
             let bytes = chunk.bytes.get(entry.at as usize..).unwrap_or_default();

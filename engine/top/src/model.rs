@@ -64,7 +64,7 @@ pub(crate) struct Followed {
 
 /// Whether events still come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) enum Source {
+pub(crate) enum CaptureState {
     /// Yes.
     #[default]
     Running,
@@ -112,7 +112,7 @@ pub(crate) struct Model {
     pub(crate) followed: Option<Followed>,
     pub(crate) facts: Facts,
     pub(crate) cost: Cost,
-    pub(crate) source: Source,
+    pub(crate) source: CaptureState,
     /// What the command wrote. None: there is no command.
     pub(crate) output: Option<Lines>,
     /// Something that the user should know.
@@ -138,7 +138,7 @@ impl Model {
             followed: None,
             facts: Facts::default(),
             cost: Cost::default(),
-            source: Source::Running,
+            source: CaptureState::Running,
             output: None,
             notice: None,
             filter: String::new(),

@@ -28,7 +28,7 @@ use crate::draw::draw;
 use crate::error::TopError;
 use crate::filter::Compiler;
 use crate::keys::{Keys, Waited};
-use crate::model::{Model, Source};
+use crate::model::{CaptureState, Model};
 use crate::screen::{self, Screen};
 use crate::watcher::{Asked, Rules, Shared, Watcher};
 
@@ -279,7 +279,7 @@ fn watch(
         watcher.begin(inspector, is_recorded);
         {
             let mut model = shared.model();
-            model.source = Source::Running;
+            model.source = CaptureState::Running;
             let facts = &mut model.facts;
             facts.driver.clone_from(&source.driver.name);
             facts.reason.clone_from(&source.driver.reason);
@@ -296,7 +296,7 @@ fn watch(
             let mut model = shared.model();
             model.facts.stats = stats;
             model.tick(TICK.as_secs_f64());
-            model.source = Source::Ended(words(&ended.status, target, is_recorded));
+            model.source = CaptureState::Ended(words(&ended.status, target, is_recorded));
         }
         let goes = || {
             let leaves = shared.has_left() || shared.leaves_at_end();
@@ -421,7 +421,7 @@ impl View<'_> {
                 let mut model = self.shared.model();
                 model.cost = cost;
                 // what has ended does not slow down
-                if model.source == Source::Running || model.recorded.is_some() {
+                if model.source == CaptureState::Running || model.recorded.is_some() {
                     model.tick(ticked.elapsed().as_secs_f64());
                 }
                 drop(model);

@@ -11,7 +11,7 @@ use session::Consumer;
 use crate::app::{Action, App, Page};
 use crate::draw::draw;
 use crate::filter::complete;
-use crate::model::{Model, Source};
+use crate::model::{CaptureState, Model};
 use crate::pane::{Order, Pane, rows};
 use crate::processes;
 use crate::run::{Plan, Request, RuleChoice};
@@ -366,7 +366,7 @@ fn leaving_a_command_that_runs_needs_a_decision() {
         Action::EndCommand
     );
     app.asks_to_leave = false;
-    model.source = Source::Ended("exit status 0".to_owned());
+    model.source = CaptureState::Ended("exit status 0".to_owned());
     assert_eq!(press(&mut app, &model, KeyCode::Char('q')), Action::Quit);
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use decode::errno;
 use delivery::alert::{AlertFormat, AlertRule};
 use driver_api::driver::{Capture, Flow};
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::table::{self, Param, SYSCALLS};
 use fields::{FieldId, FieldRegistry, Fields, Scratch, View};
 use inspect::{DescriptorKind, Inspector, Seen};
@@ -305,7 +305,7 @@ impl Watcher {
         for (rule, alert) in self.alerts.drain(..) {
             model.alerts.add(rule, seen.time_ns, alert);
         }
-        let is_call = matches!(event.kind(), Kind::Syscall | Kind::Exec);
+        let is_call = matches!(event.kind(), EventKind::Syscall | EventKind::Exec);
         let failed = is_call && errno::of(event.header().ret).is_some();
         let outcome = if event.has(Flags::NO_RESULT | Flags::ENTRY) {
             Outcome::Unknown
@@ -337,7 +337,7 @@ impl Watcher {
             }
             None => model.processes.others.add(outcome),
         }
-        if event.kind() != Kind::Syscall {
+        if event.kind() != EventKind::Syscall {
             model.processes.changed(key);
         }
         let process = self.inspector.process(key);
@@ -450,7 +450,10 @@ impl Consumer for Watcher {
             self.take_filter();
         }
         let mut seen = self.inspector.update(event);
-        if event.has(Flags::UNSELECTED) || event.kind() == Kind::Lost || !self.events.has(event) {
+        if event.has(Flags::UNSELECTED)
+            || event.kind() == EventKind::Lost
+            || !self.events.has(event)
+        {
             return Flow::Continue;
         }
         if !self.passes(event, &mut seen) {

@@ -4,7 +4,7 @@
 use crate::ast::{Check, Expr, FieldRef, Operand, Right, Word};
 use crate::numbers::without_blanks;
 use crate::operators::{Op, Ordered, Predicate};
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 
 /// The comparisons that a check of `evt.around` means. None: it checks another field.
 pub(crate) fn expand(check: &Check, values: &[Word]) -> Result<Option<Expr>, Problem> {
@@ -15,7 +15,7 @@ pub(crate) fn expand(check: &Check, values: &[Word]) -> Result<Option<Expr>, Pro
     else {
         return Ok(None);
     };
-    let problem = |place: &Place, message: &'static str| {
+    let problem = |place: &Location, message: &'static str| {
         let problem = Problem::new(place, message).code(code::CONDITION);
         problem.help("write `evt.around[TIME] = MILLISECONDS`, with a time in nanoseconds")
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use lanner_plugin::Term;
 
 use crate::operators::Op;
-use crate::source::Place;
+use crate::source::Location;
 
 /// A condition.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(crate) struct Check {
     pub(crate) left: Operand,
     pub(crate) op: Op,
     pub(crate) quantifier: Option<Quantifier>,
-    pub(crate) op_place: Place,
+    pub(crate) op_place: Location,
     pub(crate) right: Right,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Right {
 #[derive(Debug, Clone)]
 pub(crate) struct Operand {
     pub(crate) term: Term<FieldRef>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// `name` or `name[arg]`.
@@ -48,7 +48,7 @@ pub(crate) struct Operand {
 pub(crate) struct FieldRef {
     pub(crate) name: String,
     pub(crate) arg: Option<String>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 impl Check {
@@ -160,7 +160,7 @@ pub(crate) struct Word {
     pub(crate) text: String,
     /// Its bytes, if they are not UTF-8.
     pub(crate) raw: Option<Box<[u8]>>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 impl Word {

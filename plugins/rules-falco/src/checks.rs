@@ -6,7 +6,7 @@ use crate::ast::{Check, Quantifier, Word};
 use crate::graph::Comparison;
 use crate::matcher::Matcher;
 use crate::operators::{Op, Ordered, Predicate};
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::text_matcher::{self, Pattern, TextRelation, hexadecimal};
 
 /// A comparison with constants.
@@ -101,7 +101,7 @@ pub(crate) fn suit_each_other(
     check: &Check,
     left: &ResolvedField,
     right: &ResolvedField,
-    place: &Place,
+    place: &Location,
 ) -> Result<(), Problem> {
     suits(check, left)?;
     let problem = |message: String| Err(Problem::new(place, message).code(code::CONDITION));

@@ -20,7 +20,7 @@ use crate::operands;
 use crate::operators::Op;
 use crate::parse::condition;
 use crate::program::Candidates;
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::text::Composed;
 use crate::types::TypeSet;
 
@@ -192,7 +192,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         })
     }
 
-    fn term_type(&self, term: &Term<FieldRef>, place: &Place) -> Result<ResolvedField, Problem> {
+    fn term_type(&self, term: &Term<FieldRef>, place: &Location) -> Result<ResolvedField, Problem> {
         match term {
             Term::Field(field) => self.field(field),
             Term::Text(_) => Ok(ResolvedField::new(0, FieldKind::String)),

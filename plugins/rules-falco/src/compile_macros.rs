@@ -3,11 +3,11 @@
 use super::{Compiled, Compiler, MAX_DEPTH, MacroState, Names};
 use crate::ast::Expr;
 use crate::items::Macro;
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 
 impl<'a, N: Names> Compiler<'a, N> {
     /// A macro, compiled once for all its uses.
-    pub(super) fn shared(&mut self, name: &str, place: &Place) -> Result<Compiled, Problem> {
+    pub(super) fn shared(&mut self, name: &str, place: &Location) -> Result<Compiled, Problem> {
         match self.macros.get(name) {
             Some(MacroState::Done(result)) => {
                 let result = result.clone();
@@ -36,7 +36,7 @@ impl<'a, N: Names> Compiler<'a, N> {
     }
 
     /// Notes a macro within a macro that is defined only after the last change of the outer one.
-    fn note_order(&mut self, known: &Macro, place: &Place) {
+    fn note_order(&mut self, known: &Macro, place: &Location) {
         if self
             .inside
             .is_some_and(|around| known.order > around.changed)
@@ -95,7 +95,7 @@ impl<'a, N: Names> Compiler<'a, N> {
         }
     }
 
-    fn find_macro(&self, name: &str, place: &Place) -> Result<&'a Macro, Problem> {
+    fn find_macro(&self, name: &str, place: &Location) -> Result<&'a Macro, Problem> {
         let items = self.items;
         if let Some(at) = items.macro_indices.get(name) {
             return Ok(&items.macros[*at]);
@@ -109,6 +109,6 @@ impl<'a, N: Names> Compiler<'a, N> {
     }
 }
 
-fn contains_itself(name: &str, place: &Place) -> Problem {
+fn contains_itself(name: &str, place: &Location) -> Problem {
     Problem::new(place, format!("the macro `{name}` contains itself"))
 }

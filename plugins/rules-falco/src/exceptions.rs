@@ -7,7 +7,7 @@ use crate::ast::Quantifier;
 use crate::keys::{Keys, text};
 use crate::lists::push_value;
 use crate::operators::Op;
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::text::Composed;
 use crate::yaml::{Node, Scalar};
 
@@ -24,7 +24,7 @@ pub(crate) struct Exception {
 #[derive(Debug, Clone)]
 enum Entry {
     One(Arc<Scalar>),
-    Several(Place, Vec<Entry>),
+    Several(Location, Vec<Entry>),
 }
 
 impl Entry {
@@ -49,7 +49,7 @@ impl Entry {
         }
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &Location {
         match self {
             Self::One(scalar) => &scalar.place,
             Self::Several(place, _) => place,

@@ -8,7 +8,7 @@ use lanner_plugin::{Priority, RuleCapture};
 
 use crate::exceptions::{self, Exception};
 use crate::keys::{Changes, Keys};
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::text::Composed;
 use crate::versions;
 use crate::yaml::{Node, Scalar};
@@ -33,7 +33,7 @@ pub(crate) struct Items {
 pub(crate) struct List {
     pub(crate) name: String,
     pub(crate) elements: Vec<Arc<Scalar>>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// The number of its first definition among the items of all files.
     pub(crate) order: usize,
     /// The number of its last change.
@@ -45,7 +45,7 @@ pub(crate) struct List {
 pub(crate) struct Macro {
     pub(crate) name: String,
     pub(crate) condition: Composed,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// The number of its first definition among the items of all files.
     pub(crate) order: usize,
     /// The number of its last change.

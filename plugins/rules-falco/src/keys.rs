@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::yaml::{Node, Scalar};
 
 /// The keys of an item.
@@ -13,7 +13,7 @@ pub(crate) struct Keys {
     /// The keys that the reader knows.
     known: Vec<&'static str>,
     /// The keys that were present.
-    taken: Vec<(&'static str, Place)>,
+    taken: Vec<(&'static str, Location)>,
     /// Warnings about keys.
     warnings: Vec<Problem>,
 }
@@ -209,7 +209,7 @@ impl Keys {
     }
 
     /// The position of a key of the item.
-    pub(crate) fn place_of(&self, name: &str) -> Option<&Place> {
+    pub(crate) fn place_of(&self, name: &str) -> Option<&Location> {
         let taken = self.taken.iter().find(|(taken, _)| *taken == name);
         let left = || self.entries.iter().find(|(key, _)| key.text == name);
         taken

@@ -6,7 +6,7 @@ use lanner_plugin::{FieldKind, Term, Transformer};
 use crate::ast::{Check, FieldRef, Operand};
 use crate::compile::Names;
 use crate::operators::Predicate;
-use crate::source::{Place, Problem, code};
+use crate::source::{Location, Problem, code};
 use crate::text_matcher::Pattern;
 
 /// Fields that Falco compares with constants only, and that its transformers of one value do not take.
@@ -128,7 +128,7 @@ pub(crate) fn of_operand<N: Names>(
 /// Notes on a check that compares two fields.
 pub(crate) fn of_comparison<N: Names>(names: &N, check: &Check, right: &Operand) -> Vec<Problem> {
     let mut notes = Vec::new();
-    let mut refused = |place: &Place, message: String| {
+    let mut refused = |place: &Location, message: String| {
         notes.push(Problem::refused_by_falco(code::CONDITION, place, message));
     };
     for side in [&check.left, right] {

@@ -16,7 +16,7 @@ pub(crate) struct SourceFile {
 
 /// A position in a rule file.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) source: Arc<SourceFile>,
     /// The byte, or the start of the scalar that contains it.
     pub(crate) offset: usize,
@@ -25,7 +25,7 @@ pub(crate) struct Place {
     pub(crate) within: Option<(Arc<Scalar>, usize)>,
 }
 
-impl Place {
+impl Location {
     /// Line and column, both from 1, and the text of the line. The column counts characters.
     fn line_and_column(&self) -> (usize, usize, &str) {
         let text = &self.source.text;
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (line, column, _) = self.line_and_column();
         write!(f, "{}:{line}:{column}", self.source.name)
@@ -60,7 +60,7 @@ pub(crate) struct Problem {
     pub(crate) severity: Severity,
     /// Falco's code for it, or our own if Falco has none.
     pub(crate) code: &'static str,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<Location>,
     pub(crate) message: Box<str>,
     pub(crate) help: Option<Box<str>>,
     /// The rule, macro or list concerned.
@@ -75,7 +75,7 @@ pub(crate) struct Problem {
 
 impl Problem {
     /// An error.
-    pub(crate) fn new(place: &Place, message: impl Into<Box<str>>) -> Self {
+    pub(crate) fn new(place: &Location, message: impl Into<Box<str>>) -> Self {
         Self {
             place: Some(place.clone()),
             ..Self::without_place(message)
@@ -100,7 +100,7 @@ impl Problem {
     /// A note that Falco refuses something. With the setting `strict_falco`, it is an error.
     pub(crate) fn refused_by_falco(
         code: &'static str,
-        place: &Place,
+        place: &Location,
         message: impl Into<Box<str>>,
     ) -> Self {
         Self {
@@ -109,7 +109,11 @@ impl Problem {
         }
     }
 
-    pub(crate) fn warning(code: &'static str, place: &Place, message: impl Into<Box<str>>) -> Self {
+    pub(crate) fn warning(
+        code: &'static str,
+        place: &Location,
+        message: impl Into<Box<str>>,
+    ) -> Self {
         Self {
             severity: Severity::Warning,
             code,
@@ -117,7 +121,7 @@ impl Problem {
         }
     }
 
-    pub(crate) fn note(code: &'static str, place: &Place, message: impl Into<Box<str>>) -> Self {
+    pub(crate) fn note(code: &'static str, place: &Location, message: impl Into<Box<str>>) -> Self {
         Self {
             severity: Severity::Note,
             ..Self::warning(code, place, message)
@@ -229,7 +233,7 @@ mod tests {
             name: "r.yaml".to_owned(),
             text: "- macro: x\n  condition: evt.type = \n".to_owned(),
         });
-        let place = Place {
+        let place = Location {
             source,
             offset: 24,
             within: None,

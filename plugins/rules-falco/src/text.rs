@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::source::Place;
+use crate::source::Location;
 use crate::yaml::Scalar;
 
 /// A text that was put together.
@@ -131,7 +131,7 @@ impl Composed {
     }
 
     /// The place of a byte in the file.
-    pub(crate) fn place(&self, offset: usize) -> Place {
+    pub(crate) fn place(&self, offset: usize) -> Location {
         let part = &self.parts[self.first_part(offset)];
         match part.from {
             Some(from) => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StructureStyle};
 
-use crate::source::{Place, Problem, SourceFile, code};
+use crate::source::{Location, Problem, SourceFile, code};
 use lenient::Lenient;
 
 #[path = "yaml_lenient.rs"]
@@ -23,15 +23,15 @@ const MAX_DEPTH: usize = 50;
 #[derive(Debug)]
 pub(crate) enum Node {
     Scalar(Scalar),
-    Sequence(Place, Vec<Arc<Node>>),
-    Mapping(Place, Vec<(Scalar, Arc<Node>)>),
+    Sequence(Location, Vec<Arc<Node>>),
+    Mapping(Location, Vec<(Scalar, Arc<Node>)>),
 }
 
 /// A text with its position.
 #[derive(Debug, Clone)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     plain: bool,
     block: bool,
     /// It has a tag, such as `!!str`.
@@ -39,7 +39,7 @@ pub(crate) struct Scalar {
 }
 
 impl Node {
-    pub(crate) fn place(&self) -> &Place {
+    pub(crate) fn place(&self) -> &Location {
         match self {
             Self::Scalar(scalar) => &scalar.place,
             Self::Sequence(place, _) | Self::Mapping(place, _) => place,
@@ -59,7 +59,7 @@ impl Node {
 
 impl Scalar {
     /// A text that is not in the file. Messages about it point at `place`.
-    pub(crate) fn new(text: &str, place: &Place) -> Self {
+    pub(crate) fn new(text: &str, place: &Location) -> Self {
         Self {
             text: text.to_owned(),
             place: place.clone(),
@@ -85,8 +85,8 @@ impl Scalar {
     }
 
     /// The position of a byte of the text.
-    pub(crate) fn place_of(self: &Arc<Self>, offset: usize) -> Place {
-        Place {
+    pub(crate) fn place_of(self: &Arc<Self>, offset: usize) -> Location {
+        Location {
             within: Some((Arc::clone(self), offset)),
             ..self.place.clone()
         }
@@ -174,8 +174,8 @@ impl From<Problem> for Refused {
     }
 }
 
-fn place(source: &Arc<SourceFile>, offset: Option<usize>) -> Place {
-    Place {
+fn place(source: &Arc<SourceFile>, offset: Option<usize>) -> Location {
+    Location {
         source: Arc::clone(source),
         offset: offset.unwrap_or(0),
         within: None,
@@ -203,7 +203,7 @@ fn parse_text(
 ) -> Result<Vec<Arc<Node>>, Refused> {
     let text = lenient.text();
     let mut documents = Vec::new();
-    let mut stack: Vec<(Open, Place, usize)> = Vec::new();
+    let mut stack: Vec<(Open, Location, usize)> = Vec::new();
     let mut anchors: HashMap<usize, Arc<Node>> = HashMap::new();
     for next in Parser::new_from_str(text) {
         let (event, span) = next.map_err(|error| Refused::Syntax(error.into()))?;

@@ -1,7 +1,7 @@
 //! The JSON and Falco forms, and text that the test against strace does not cover.
 
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
+    Abi, Encoding, EventBuilder, EventKind, Fact, Flags, Header, Ids, Part, Status, Tuple,
 };
 
 use super::Arg::{M, N, S, V};
@@ -136,7 +136,7 @@ fn what_is_missing_or_cut_is_said() {
 #[test]
 fn a_fact_that_is_cut_is_said() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0)], 0);
-    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
+    let mut builder = altered(&mut builder, |header| header.kind = EventKind::Exec as u8);
     builder.attach(
         Fact::Argv as u8,
         Part::None,
@@ -340,7 +340,7 @@ fn a_message_has_parts() {
 #[test]
 fn the_vectors_of_an_exec_are_facts() {
     let (mut builder, _) = event("execve", &[S(b"ls"), N(0x2000), N(0x3000)], 0);
-    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exec as u8);
+    let mut builder = altered(&mut builder, |header| header.kind = EventKind::Exec as u8);
     fact(&mut builder, Fact::Exe, Encoding::Parts, b"ls\0bin\0usr\0");
     fact(&mut builder, Fact::Argv, Encoding::Strings, b"ls\0-l\0");
     fact(&mut builder, Fact::Env, Encoding::Strings, b"A=1\0");
@@ -377,7 +377,7 @@ fn a_tuple_names_both_ends() {
     ));
 }
 
-fn other(kind: Kind, ret: i64, args: [u64; 3]) -> (String, String) {
+fn other(kind: EventKind, ret: i64, args: [u64; 3]) -> (String, String) {
     let mut header = Header {
         kind: kind as u8,
         abi: Abi::X86_64 as u8,
@@ -398,21 +398,21 @@ fn other(kind: Kind, ret: i64, args: [u64; 3]) -> (String, String) {
 
 #[test]
 fn other_kinds_have_their_own_form() {
-    let (text, json) = other(Kind::Exit, 9 | 0x80, [0; 3]);
+    let (text, json) = other(EventKind::Exit, 9 | 0x80, [0; 3]);
     assert_eq!(text, "+++ killed by SIGKILL (core dumped) +++");
     assert_eq!(
         json,
         r#""type":"procexit","params":{"status":137,"exit_code":null,"signal":"SIGKILL"},"facts":{}}"#
     );
-    let (text, json) = other(Kind::Exit, 3 << 8, [0; 3]);
+    let (text, json) = other(EventKind::Exit, 3 << 8, [0; 3]);
     assert_eq!(text, "+++ exited with 3 +++");
     assert!(json.contains(r#"{"status":768,"exit_code":3,"signal":null}"#));
-    let (text, json) = other(Kind::Fork, 0, [5, 4, 0x1_0011]);
+    let (text, json) = other(EventKind::Fork, 0, [5, 4, 0x1_0011]);
     assert_eq!(text, "+++ started thread 5 +++");
     assert!(json.contains(r#"{"tid":5,"pid":4,"flags":"CLONE_THREAD|SIGCHLD"}"#));
-    let (_, json) = other(Kind::Lost, 0, [12, 0, 0]);
+    let (_, json) = other(EventKind::Lost, 0, [12, 0, 0]);
     assert_eq!(json, r#""type":"lost","count":12,"cause":"buffer-full"}"#);
-    let (_, json) = other(Kind::Signal, 0, [15, 7, 0]);
+    let (_, json) = other(EventKind::Signal, 0, [15, 7, 0]);
     assert!(json.contains(r#""params":{"spid":7,"sig":"SIGTERM"}"#));
 }
 
@@ -482,7 +482,7 @@ fn a_call_that_was_seen_at_its_entry_has_no_result() {
     let json = json_of(&mut builder);
     assert!(!json.contains("incomplete"), "{json}");
     // nor is a thread's status, where the driver could not read it
-    let mut builder = altered(&mut builder, |header| header.kind = Kind::Exit as u8);
+    let mut builder = altered(&mut builder, |header| header.kind = EventKind::Exit as u8);
     let json = json_of(&mut builder);
     assert!(
         json.contains(r#"{"status":null,"exit_code":null,"signal":null}"#),

@@ -1,6 +1,6 @@
 //! Events are untrusted: whatever the bytes, decoding ends and writes well-formed text.
 
-use driver_api::event::{Abi, Encoding, Event, EventBuilder, Header, Kind, Part, Status};
+use driver_api::event::{Abi, Encoding, Event, EventBuilder, EventKind, Header, Part, Status};
 use driver_api::table::{self, SYSCALLS};
 
 use crate::{call, falco, json, text};
@@ -85,13 +85,13 @@ fn decode_all(event: &Event<'_>) {
 }
 
 fn random_event(random: &mut Random, builder: &mut EventBuilder) {
-    const KINDS: [Kind; 6] = [
-        Kind::Syscall,
-        Kind::Exec,
-        Kind::Fork,
-        Kind::Exit,
-        Kind::Signal,
-        Kind::Lost,
+    const KINDS: [EventKind; 6] = [
+        EventKind::Syscall,
+        EventKind::Exec,
+        EventKind::Fork,
+        EventKind::Exit,
+        EventKind::Signal,
+        EventKind::Lost,
     ];
     const ABIS: [Abi; 5] = [Abi::X86_64, Abi::I386, Abi::X32, Abi::Aarch64, Abi::Arm];
     let pick = |random: &mut Random, end: usize| random.below(end as u64) as usize;
@@ -175,7 +175,7 @@ fn every_call_can_be_decoded_without_memory() {
                 continue;
             };
             let header = Header {
-                kind: Kind::Syscall as u8,
+                kind: EventKind::Syscall as u8,
                 nr,
                 args: [value; 6],
                 ..Header::default()

@@ -8,7 +8,7 @@ mod netlink;
 mod oracle;
 mod widths;
 
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, Kind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, EventKind, Header, Part, Status};
 use driver_api::table::{self, Syscall};
 
 /// An argument of a call.
@@ -53,7 +53,7 @@ pub(super) fn attach(builder: &mut EventBuilder, at: u8, arg: &Arg) {
 pub(super) fn event(name: &str, args: &[Arg], ret: i64) -> (EventBuilder, &'static Syscall) {
     let call = table::by_name(name).expect("a call of the table");
     let mut header = Header {
-        kind: Kind::Syscall as u8,
+        kind: EventKind::Syscall as u8,
         abi: Abi::X86_64 as u8,
         // a call of 32-bit programs alone has none
         nr: call.number(Abi::X86_64).unwrap_or_default(),

@@ -4,26 +4,26 @@ use decode::{self, Scalar};
 use driver_api::table::{Reading, Syscall};
 use lanner_plugin::Value;
 
-use super::{Arg, Found, Place, falco_text, find, lifecycle, member_text, state};
+use super::{Arg, ParamMeaning, ValueSource, falco_text, find, lifecycle, member_text, state};
 use crate::event::{raw_result, text_of};
 use crate::view::View;
 
 /// `evt.rawarg`: a parameter as it is.
 pub(crate) fn raw<'a>(view: &View<'a>, arg: &Arg) -> Value<'a> {
-    let Some((call, Found { place, .. })) = find(view, arg) else {
+    let Some((call, ParamMeaning { place, .. })) = find(view, arg) else {
         return lifecycle(view, arg, &mut String::new()).map_or(Value::None, Value::I64);
     };
     let at = match place {
-        Place::Nowhere => return Value::None,
-        Place::Fact(fact) => return super::fact(view, fact),
-        Place::Result => return raw_result(view),
-        Place::State(at) => return state(view, at),
-        Place::Member(member) => {
+        ValueSource::Nowhere => return Value::None,
+        ValueSource::Fact(fact) => return super::fact(view, fact),
+        ValueSource::Result => return raw_result(view),
+        ValueSource::State(at) => return state(view, at),
+        ValueSource::Member(member) => {
             let value = member.value(view.event, call);
             let number = value.as_ref().and_then(number_of);
             return number.unwrap_or_else(|| member_text(view, call, member));
         }
-        Place::Param(at) => at,
+        ValueSource::Param(at) => at,
     };
     let Some(value) = decode::param(view.event, call, usize::from(at)) else {
         return Value::None;

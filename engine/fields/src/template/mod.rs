@@ -229,9 +229,9 @@ impl Template {
 }
 
 /// The field or transformer after a `%`, its type, and the length of its text; `None` if there is none.
-type Found = Option<(Term<FieldId>, ResolvedField, usize)>;
+type FoundField = Option<(Term<FieldId>, ResolvedField, usize)>;
 
-fn field_at(text: &str, fields: &FieldRegistry) -> Result<Found, Fault> {
+fn field_at(text: &str, fields: &FieldRegistry) -> Result<FoundField, Fault> {
     let mut reader = Reader {
         text,
         at: 0,

@@ -76,14 +76,14 @@ pub(super) fn link(path: &Path) -> Option<Vec<u8>> {
 
 /// What the kernel knows of a place without its file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct FileIdentity {
     pub(super) is_link: bool,
     /// Major and minor number.
     pub(super) device: (u32, u32),
     pub(super) inode: u64,
 }
 
-pub(super) fn look(place: &OwnedFd) -> Option<Found> {
+pub(super) fn look(place: &OwnedFd) -> Option<FileIdentity> {
     // SAFETY: the kernel fills the structure, which is valid as zeros; the path is a C string.
     let found = unsafe {
         let mut found: libc::statx = std::mem::zeroed();
@@ -92,7 +92,7 @@ pub(super) fn look(place: &OwnedFd) -> Option<Found> {
         let failed = libc::statx(fd, c"".as_ptr(), flags, wanted, &raw mut found);
         (failed == 0).then_some(found)
     }?;
-    Some(Found {
+    Some(FileIdentity {
         is_link: u32::from(found.stx_mode) & libc::S_IFMT == libc::S_IFLNK,
         device: (found.stx_dev_major, found.stx_dev_minor),
         inode: found.stx_ino,

@@ -3,7 +3,7 @@
 
 /// Where a scenario happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Environment {
     /// On the host.
     Host,
     /// In a container, started with these options.
@@ -15,7 +15,7 @@ pub(crate) enum Place {
 pub(crate) struct Scenario {
     /// In markers and messages; letters and dashes.
     pub(crate) name: &'static str,
-    pub(crate) place: Place,
+    pub(crate) place: Environment,
     /// For `sh -e`: `$D` is a folder of the scenario's own, `$A` the actor. In a container `$D` is /scratch.
     pub(crate) script: &'static str,
     /// Rule and priority in falco_rules.yaml.
@@ -32,7 +32,7 @@ const fn host(
 ) -> Scenario {
     Scenario {
         name,
-        place: Place::Host,
+        place: Environment::Host,
         script,
         falco,
         ours,
@@ -48,7 +48,7 @@ const fn contained(
 ) -> Scenario {
     Scenario {
         name,
-        place: Place::Container(options),
+        place: Environment::Container(options),
         script,
         falco,
         ours,

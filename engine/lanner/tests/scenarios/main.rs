@@ -13,7 +13,7 @@ mod stage;
 
 use std::fmt::Write;
 
-use list::{Place, SCENARIOS, Scenario};
+use list::{Environment, SCENARIOS, Scenario};
 use stage::{Alert, Stage, podman, rules, usable};
 use test_support::{is_root, skipped};
 
@@ -24,7 +24,7 @@ fn script(stage: &mut Stage) -> (String, Vec<&'static Scenario>) {
     let folder = stage.folder().to_owned();
     for scenario in SCENARIOS {
         let run = match scenario.place {
-            Place::Host => {
+            Environment::Host => {
                 let own = folder.join(scenario.name);
                 format!(
                     "mkdir {own}; (D={own} A={actor}; {what}) >/dev/null",
@@ -33,7 +33,7 @@ fn script(stage: &mut Stage) -> (String, Vec<&'static Scenario>) {
                     what = scenario.script
                 )
             }
-            Place::Container(options) => match stage.image() {
+            Environment::Container(options) => match stage.image() {
                 Some(image) => podman(&image, options, scenario.script) + " >/dev/null",
                 None => continue,
             },

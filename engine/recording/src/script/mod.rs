@@ -14,9 +14,9 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use driver_api::event::{
-    Abi, Encoding, EventBuilder, Fact, Flags, Header, Ids, Kind, Part, Status, Tuple,
+    Abi, Encoding, EventBuilder, EventKind, Fact, Flags, Header, Ids, Part, Status, Tuple,
 };
-use driver_api::table::{self, Kind as ParamKind, Number, SYSCALLS, Syscall};
+use driver_api::table::{self, Kind, Number, SYSCALLS, Syscall};
 use suggest::did_you_mean;
 use zerocopy::IntoBytes;
 
@@ -89,7 +89,7 @@ impl Script {
         }
     }
 
-    fn header(&mut self, kind: Kind, pid: u32) -> Header {
+    fn header(&mut self, kind: EventKind, pid: u32) -> Header {
         self.time_ns += STEP_NS;
         let (uid, gid) = self.owners.get(&pid).copied().unwrap_or_default();
         Header {
@@ -139,7 +139,7 @@ impl Script {
         });
         if !self.pids.contains(&pid) {
             if let Some(parent) = parent {
-                let mut header = self.header(Kind::Fork, parent);
+                let mut header = self.header(EventKind::Fork, parent);
                 header.args = [pid.into(), pid.into(), 0, 0, 0, 0];
                 self.builder.begin(&header);
                 self.finish(None)?;
@@ -169,7 +169,7 @@ impl Script {
         };
         let call = named("execve")?;
         self.owners.insert(pid, (process.uid, process.gid));
-        let mut header = self.header(Kind::Exec, pid);
+        let mut header = self.header(EventKind::Exec, pid);
         header.nr = call.number(Abi::X86_64).unwrap_or(0);
         self.builder.begin(&header);
         self.attach(Fact::Exe as u8, Encoding::Raw, exe.as_bytes());
@@ -188,7 +188,7 @@ impl Script {
         let call = named(name)?;
         let last = self.pids.last().copied();
         let pid = step.pid.or(last).unwrap_or(FIRST_PID);
-        let mut header = self.header(Kind::Syscall, pid);
+        let mut header = self.header(EventKind::Syscall, pid);
         if let Some(code) = call.number(Abi::IoUring) {
             header.abi = Abi::IoUring as u8;
             header.flags |= Flags::ENTRY;
@@ -312,7 +312,7 @@ fn default_dirfd(call: &Syscall, step: &Step, header: &mut Header) {
             .params
             .keys()
             .any(|name| param.name == name || param.aliases.contains(&name.as_str()));
-        if matches!(param.kind, ParamKind::Number(Number::DirFd, _))
+        if matches!(param.kind, Kind::Number(Number::DirFd, _))
             && !said
             && let Some(arg) = header.args.get_mut(call.register(Abi::X86_64, place))
         {

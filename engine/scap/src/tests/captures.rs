@@ -324,7 +324,7 @@ fn a_compressed_capture_reads_as_a_plain_one() {
 
 #[test]
 fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
-    use driver_api::event::Kind;
+    use driver_api::event::EventKind;
     let mut maker = Maker::new();
     maker.shell();
     maker.event(7, 5, &[long(0), long(3)]);
@@ -344,7 +344,7 @@ fn a_replay_hands_out_what_a_driver_with_that_selection_would() {
             let mut line = String::new();
             decode::text::line(&mut line, event);
             seen.push(line);
-        } else if event.kind() == Kind::Exec {
+        } else if event.kind() == EventKind::Exec {
             execs += 1;
         }
     })

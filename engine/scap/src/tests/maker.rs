@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use driver_api::driver::{Capture, CaptureError, Flow, Polled};
-use driver_api::event::{Event, Flags, Kind};
+use driver_api::event::{Event, EventKind, Flags};
 use driver_api::request::SyscallSet;
 use inspect::{Inspector, Options};
 
@@ -142,7 +142,7 @@ impl Maker {
     pub(super) fn seen(&self) -> Vec<String> {
         let mut lines = Vec::new();
         each(&mut self.open().unwrap(), |event| {
-            if !event.has(Flags::UNSELECTED) && event.kind() != Kind::Lost {
+            if !event.has(Flags::UNSELECTED) && event.kind() != EventKind::Lost {
                 let mut line = String::new();
                 decode::text::line(&mut line, event);
                 lines.push(line);

@@ -2,7 +2,7 @@
 
 use driver_api::table::SYSCALLS;
 
-use super::super::table::{Place, Table, What};
+use super::super::table::{EventSlot, Table, What};
 
 /// Names of Falco's values that the kernel has no name for: values that mean "none of these", marks of Falco's own, flags of
 /// other architectures and systems, and second names of values that have a name.
@@ -61,7 +61,9 @@ fn every_parameter_of_a_call_has_a_place() {
         };
         if kind.enter {
             assert!(
-                kind.params.iter().all(|param| param.place != Place::Result),
+                kind.params
+                    .iter()
+                    .all(|param| param.place != EventSlot::Result),
                 "{number}"
             );
             continue;
@@ -69,7 +71,7 @@ fn every_parameter_of_a_call_has_a_place() {
         let results = kind
             .params
             .iter()
-            .filter(|param| param.place == Place::Result);
+            .filter(|param| param.place == EventSlot::Result);
         assert!(results.count() <= 1, "{number} {}", call.name);
     }
 }

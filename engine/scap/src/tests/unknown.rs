@@ -18,12 +18,12 @@ use crate::{Machine, ScapReplay, ScapWriter};
 
 /// An event of a file: its type, and its parameters with their names.
 #[derive(Debug)]
-struct Found {
+struct ReadEvent {
     number: u16,
     params: Vec<(&'static str, Vec<u8>)>,
 }
 
-impl Found {
+impl ReadEvent {
     fn get(&self, name: &str) -> Option<u64> {
         let (_, value) = self.params.iter().find(|(known, _)| *known == name)?;
         unsigned(value)
@@ -61,7 +61,7 @@ impl Written {
     }
 
     /// The events as they are in the file.
-    fn events(&self) -> Vec<Found> {
+    fn events(&self) -> Vec<ReadEvent> {
         let mut all = Vec::new();
         for (kind, body) in self.blocks() {
             if let BlockKind::Event { counted, flagged } = BlockKind::of(kind) {
@@ -69,7 +69,7 @@ impl Written {
                 let kind = raw.kind.unwrap();
                 let names = kind.params.iter().map(|param| param.name);
                 let values = raw.params.as_slice().iter().map(|value| value.to_vec());
-                all.push(Found {
+                all.push(ReadEvent {
                     number: kind.number,
                     params: names.zip(values).collect(),
                 });

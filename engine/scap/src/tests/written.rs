@@ -1,7 +1,7 @@
 //! What is written is read again with the same values.
 
 use driver_api::driver::{Capture, Flow, Polled};
-use driver_api::event::{Event, Fact, Flags, Ids, Kind};
+use driver_api::event::{Event, EventKind, Fact, Flags, Ids};
 use driver_api::request::SyscallSet;
 use driver_api::table::{SYSCALLS, Syscall};
 use inspect::testing::{Ev, Noise, isolated_options};
@@ -27,7 +27,7 @@ fn written(events: &[Vec<u8>]) -> tempfile::NamedTempFile {
 }
 
 /// The events of a capture that are no state, each as its line of text.
-fn lines(file: &tempfile::NamedTempFile) -> Vec<(Kind, u32, String)> {
+fn lines(file: &tempfile::NamedTempFile) -> Vec<(EventKind, u32, String)> {
     let mut replay = ScapReplay::open(file.path(), SyscallSet::all()).unwrap();
     let mut all = Vec::new();
     loop {
@@ -43,7 +43,7 @@ fn lines(file: &tempfile::NamedTempFile) -> Vec<(Kind, u32, String)> {
     }
 }
 
-fn line(event: &Event<'_>) -> (Kind, u32, String) {
+fn line(event: &Event<'_>) -> (EventKind, u32, String) {
     let mut text = String::new();
     decode::text::line(&mut text, event);
     (event.kind(), event.header().tgid, text)
@@ -107,7 +107,7 @@ fn a_connection_comes_back_with_both_ends() {
     let mut ends = None;
     while replay
         .poll(std::time::Duration::ZERO, &mut |event| {
-            if event.kind() == Kind::Syscall && !event.has(Flags::UNSELECTED) {
+            if event.kind() == EventKind::Syscall && !event.has(Flags::UNSELECTED) {
                 ends = event.tuple().and_then(|tuple| inspect::ends(&tuple));
             }
             Flow::Continue
@@ -121,7 +121,7 @@ fn a_connection_comes_back_with_both_ends() {
 
 #[test]
 fn lives_and_losses_come_back() {
-    let mut lost = Ev::new(Kind::Lost, 0);
+    let mut lost = Ev::new(EventKind::Lost, 0);
     lost.header.args = [12, 1, 0, 0, 0, 0];
     let mut exit = Ev::exit(8, 8);
     exit.header.ret = 0x100;
@@ -133,14 +133,14 @@ fn lives_and_losses_come_back() {
         exit.bytes(),
     ];
     let found = lines(&written(&events));
-    let kinds: Vec<(Kind, u32)> = found.iter().map(|(kind, pid, _)| (*kind, *pid)).collect();
+    let kinds: Vec<(EventKind, u32)> = found.iter().map(|(kind, pid, _)| (*kind, *pid)).collect();
     assert_eq!(
         kinds,
         [
-            (Kind::Syscall, 8),
-            (Kind::Exec, 8),
-            (Kind::Lost, 0),
-            (Kind::Exit, 8),
+            (EventKind::Syscall, 8),
+            (EventKind::Exec, 8),
+            (EventKind::Lost, 0),
+            (EventKind::Exit, 8),
         ]
     );
     assert!(found[1].2.contains(r#"["ls", "-l"]"#), "{}", found[1].2);

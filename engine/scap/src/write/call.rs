@@ -10,7 +10,7 @@ use inspect::{Inspector, Seen};
 
 use super::super::socket::{self, Address};
 use super::super::symbols::{Symbols, symbols_of};
-use super::super::table::{EventType, Form, Param, Place, What};
+use super::super::table::{EventSlot, EventType, Form, Param, What};
 use super::process::text;
 
 /// Falco's flag for an open(2) that made the file.
@@ -18,7 +18,7 @@ const F_CREATED: u64 = 0x4000;
 
 /// A value of a parameter about which nothing is known. A number has its bytes, because readers take them unasked.
 pub(super) fn nothing(param: &Param) -> Vec<u8> {
-    if param.place == Place::Nowhere {
+    if param.place == EventSlot::Nowhere {
         vec![0; param.width]
     } else {
         Vec::new()
@@ -116,13 +116,13 @@ impl<'a> Caller<'a> {
     /// A parameter that is a number, as Falco has it. None: it is none, or lanner does not have it.
     pub(crate) fn number(&self, kind: &EventType, param: &Param) -> Option<u64> {
         match param.place {
-            Place::Result => {
+            EventSlot::Result => {
                 let known = !self.event.has(Flags::NO_RESULT);
                 known.then(|| self.event.header().ret.cast_unsigned())
             }
-            Place::Full => Some(self.full().unwrap_or(0)),
-            Place::Param(at) => self.whole_number(self.at(kind, at)?, param),
-            Place::Member {
+            EventSlot::Full => Some(self.full().unwrap_or(0)),
+            EventSlot::Param(at) => self.whole_number(self.at(kind, at)?, param),
+            EventSlot::Member {
                 param: at,
                 element,
                 member,
@@ -134,7 +134,7 @@ impl<'a> Caller<'a> {
                     None => plain(&value),
                 }
             }
-            Place::Nowhere if matches!(param.name, "dev" | "ino") => {
+            EventSlot::Nowhere if matches!(param.name, "dev" | "ino") => {
                 let file = self.event.opened()?;
                 let (major, minor) = file.device_numbers();
                 // as the kernel encodes it for stat(2): new_encode_dev
@@ -144,7 +144,9 @@ impl<'a> Caller<'a> {
                     _ => file.inode,
                 })
             }
-            Place::Nowhere | Place::Message(..) | Place::Tuple | Place::Path => None,
+            EventSlot::Nowhere | EventSlot::Message(..) | EventSlot::Tuple | EventSlot::Path => {
+                None
+            }
         }
     }
 
@@ -164,11 +166,13 @@ impl<'a> Caller<'a> {
             return Some(number(self.number(kind, param)?, param.width));
         }
         match param.place {
-            Place::Nowhere | Place::Result | Place::Full | Place::Member { .. } => None,
-            Place::Param(at) => self.whole(self.at(kind, at)?, kind, param),
-            Place::Message(at, part) => self.message(self.at(kind, at)?, part, param.form),
-            Place::Tuple => self.ends(),
-            Place::Path => {
+            EventSlot::Nowhere | EventSlot::Result | EventSlot::Full | EventSlot::Member { .. } => {
+                None
+            }
+            EventSlot::Param(at) => self.whole(self.at(kind, at)?, kind, param),
+            EventSlot::Message(at, part) => self.message(self.at(kind, at)?, part, param.form),
+            EventSlot::Tuple => self.ends(),
+            EventSlot::Path => {
                 let path = self.event.fact(Fact::Path)?;
                 Some(text(&path.text()))
             }
@@ -178,7 +182,7 @@ impl<'a> Caller<'a> {
     /// Whether an event of this type would have a value that this call has.
     pub(crate) fn knows(&self, kind: &EventType) -> bool {
         kind.params.iter().any(|param| match param.place {
-            Place::Full => self.full().is_some(),
+            EventSlot::Full => self.full().is_some(),
             _ => self.param(kind, param).is_some(),
         })
     }

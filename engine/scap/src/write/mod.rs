@@ -22,14 +22,14 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use driver_api::event::layout::FORK_SEEN;
-use driver_api::event::{Abi, Event, Fact, Flags, Kind};
+use driver_api::event::{Abi, Event, EventKind, Fact, Flags};
 use driver_api::table::{Syscall, of_number};
 use inspect::containers::Unsaid;
 use inspect::{Container, Inspector, Seen};
 
 use super::life::{CLONE_FILES, CLONE_FS, CLONE_SIGHAND, CLONE_THREAD, CLONE_VM, is_exec};
 use super::lifecycle;
-use super::table::{EventType, Place, Table, What};
+use super::table::{EventSlot, EventType, Table, What};
 use blocks::{Block, Head};
 pub(crate) use call::Caller;
 pub(crate) use process::About;
@@ -129,10 +129,10 @@ impl<W: Write> ScapWriter<W> {
         self.name_containers();
         self.events += u64::from(!unselected);
         match event.kind() {
-            Kind::Syscall | Kind::Exec => self.call(event, &seen),
-            Kind::Fork => self.fork(event, &seen),
-            Kind::Exit | Kind::Signal => self.lifecycle(event, &seen),
-            Kind::Lost => self.lost(event, &seen),
+            EventKind::Syscall | EventKind::Exec => self.call(event, &seen),
+            EventKind::Fork => self.fork(event, &seen),
+            EventKind::Exit | EventKind::Signal => self.lifecycle(event, &seen),
+            EventKind::Lost => self.lost(event, &seen),
         }
         if self.buffer.len() >= BUFFER {
             self.flush()?;
@@ -153,7 +153,7 @@ impl<W: Write> ScapWriter<W> {
         if self.moved.is_empty() {
             return;
         }
-        let exec = (event.kind() == Kind::Exec).then_some(event.header().tgid);
+        let exec = (event.kind() == EventKind::Exec).then_some(event.header().tgid);
         let head = Head {
             time_ns: self.last_ns,
             tid: event.header().tid,
@@ -324,7 +324,7 @@ impl<W: Write> ScapWriter<W> {
                 }
                 let of_process = || about.as_ref()?.param(param.name);
                 let value = match param.place {
-                    Place::Nowhere => of_process().or_else(|| caller.param(kind, param)),
+                    EventSlot::Nowhere => of_process().or_else(|| caller.param(kind, param)),
                     _ => caller.param(kind, param),
                 };
                 self.params

@@ -1,12 +1,12 @@
 //! Parameters that are facts about a process: those of the events that give it a program or make a child.
 
 use decode::program::UNKNOWN_CAPABILITIES;
-use driver_api::event::{Event, Fact, Kind, Layer};
+use driver_api::event::{Event, EventKind, Fact, Layer};
 use inspect::{Capabilities, Inspector, Process};
 
 use super::super::life::{EXE_LOWER, EXE_MEMFD, EXE_UPPER, EXE_WRITABLE, falco_clone_flags};
 use super::super::process::UNKNOWN;
-use super::super::table::{Param, Place};
+use super::super::table::{EventSlot, Param};
 
 /// A string with its NUL.
 pub(super) fn text(value: &[u8]) -> Vec<u8> {
@@ -58,7 +58,7 @@ pub(super) fn program_flags(process: &Process, inspector: &Inspector) -> u64 {
 /// unknown.
 pub(super) fn nothing(param: &Param) -> Vec<u8> {
     match (param.name, param.place) {
-        ("cap_inheritable" | "cap_permitted" | "cap_effective", Place::Nowhere) => {
+        ("cap_inheritable" | "cap_permitted" | "cap_effective", EventSlot::Nowhere) => {
             UNKNOWN_CAPABILITIES.to_le_bytes().to_vec()
         }
         _ => super::call::nothing(param),
@@ -139,14 +139,14 @@ impl<'a> About<'a> {
 
     /// The arguments of the program: those that the event names before those of the state.
     fn argv(&self) -> &'a [u8] {
-        let said = (self.event.kind() == Kind::Exec)
+        let said = (self.event.kind() == EventKind::Exec)
             .then(|| self.event.fact(Fact::Argv))
             .flatten();
         said.map_or(&self.process.args, |said| said.bytes)
     }
 
     fn env(&self) -> &'a [u8] {
-        let said = (self.event.kind() == Kind::Exec)
+        let said = (self.event.kind() == EventKind::Exec)
             .then(|| self.event.fact(Fact::Env))
             .flatten();
         said.map_or(&self.process.env, |said| said.bytes)
@@ -197,7 +197,7 @@ impl<'a> About<'a> {
             "flags" => {
                 let flags = match self.birth {
                     Some(flags) => falco_clone_flags(flags),
-                    None if self.event.kind() == Kind::Exec => {
+                    None if self.event.kind() == EventKind::Exec => {
                         program_flags(process, self.inspector)
                     }
                     None => return None,

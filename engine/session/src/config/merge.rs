@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::{ConfigError, Fault, OptionError, shown};
 use super::expand;
-use super::tree::{self, Kind, Node, Place};
+use super::tree::{self, Location, Node, NodeValue};
 
 /// How an included file is merged with the configuration before it. The names are Falco's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,10 +31,10 @@ impl Strategy {
 
 /// Adds a file's top-level keys.
 pub(super) fn merge(into: &mut Node, from: Node, strategy: Strategy) {
-    let Kind::Map(new) = from.kind else {
+    let NodeValue::Map(new) = from.kind else {
         return;
     };
-    let Kind::Map(entries) = &mut into.kind else {
+    let NodeValue::Map(entries) = &mut into.kind else {
         return;
     };
     for (key, node) in new {
@@ -44,7 +44,7 @@ pub(super) fn merge(into: &mut Node, from: Node, strategy: Strategy) {
         };
         match (strategy, &mut entries[at].1.kind, node.kind) {
             (Strategy::AddOnly, ..) => {}
-            (Strategy::Append, Kind::List(old), Kind::List(more)) => old.extend(more),
+            (Strategy::Append, NodeValue::List(old), NodeValue::List(more)) => old.extend(more),
             (_, _, kind) => entries[at].1 = Node { kind, ..node },
         }
     }
@@ -68,7 +68,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     let (key, value) = option
         .split_once('=')
         .ok_or_else(|| wrong(OptionError::NotKeyValue))?;
-    let place = Place {
+    let place = Location {
         source: Arc::from(format!("-o {key}")),
         line: 0,
     };
@@ -82,7 +82,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
             node
         }
         Ok(None) => Node {
-            kind: Kind::Text(String::new()),
+            kind: NodeValue::Text(String::new()),
             place: place.clone(),
             secret: false,
         },
@@ -90,7 +90,7 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
         Err(_) => {
             let expanded = expand::expand(value).map_err(|error| ConfigError::at(&place, error))?;
             Node {
-                kind: Kind::Text(expanded.text),
+                kind: NodeValue::Text(expanded.text),
                 place: place.clone(),
                 secret: expanded.secret,
             }
@@ -104,11 +104,11 @@ pub(super) fn set(root: &mut Node, option: &str) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn replace_place(node: &mut Node, place: &Place) {
+fn replace_place(node: &mut Node, place: &Location) {
     node.place = place.clone();
     match &mut node.kind {
-        Kind::List(items) => items.iter_mut().for_each(|item| replace_place(item, place)),
-        Kind::Map(entries) => entries
+        NodeValue::List(items) => items.iter_mut().for_each(|item| replace_place(item, place)),
+        NodeValue::Map(entries) => entries
             .iter_mut()
             .for_each(|(_, node)| replace_place(node, place)),
         _ => {}
@@ -138,18 +138,22 @@ fn steps(key: &str) -> Result<Vec<Step>, OptionError> {
     Ok(steps)
 }
 
-fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut Node, ConfigError> {
+fn descend<'a>(
+    node: &'a mut Node,
+    step: Step,
+    place: &Location,
+) -> Result<&'a mut Node, ConfigError> {
     let empty = Node {
-        kind: Kind::Null,
+        kind: NodeValue::Null,
         place: place.clone(),
         secret: false,
     };
     match step {
         Step::Key(key) => {
-            if !matches!(node.kind, Kind::Map(_)) {
-                node.kind = Kind::Map(Vec::new());
+            if !matches!(node.kind, NodeValue::Map(_)) {
+                node.kind = NodeValue::Map(Vec::new());
             }
-            let Kind::Map(entries) = &mut node.kind else {
+            let NodeValue::Map(entries) = &mut node.kind else {
                 return Err(ConfigError::at(place, Fault::NotAMap));
             };
             let at = match entries.iter().position(|(name, _)| *name == key) {
@@ -162,10 +166,10 @@ fn descend<'a>(node: &'a mut Node, step: Step, place: &Place) -> Result<&'a mut 
             Ok(&mut entries[at].1)
         }
         Step::At(_) | Step::Append => {
-            if !matches!(node.kind, Kind::List(_)) {
-                node.kind = Kind::List(Vec::new());
+            if !matches!(node.kind, NodeValue::List(_)) {
+                node.kind = NodeValue::List(Vec::new());
             }
-            let Kind::List(items) = &mut node.kind else {
+            let NodeValue::List(items) = &mut node.kind else {
                 return Err(ConfigError::at(place, Fault::ShortList(0)));
             };
             let at = match step {

@@ -45,7 +45,7 @@ pub use webserver::{PageConfig, Webserver};
 use merge::Strategy;
 use outputs::MAX_QUEUE;
 pub(crate) use outputs::real;
-use tree::{Kind, Node, Place};
+use tree::{Location, Node, NodeValue};
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
@@ -84,7 +84,7 @@ impl Config {
         let mut files = ReadFiles::default();
         let mut root = match path {
             Some(path) => read(path, &mut files)?,
-            None => Node::map(Place {
+            None => Node::map(Location {
                 source: Arc::from("-o"),
                 line: 0,
             }),
@@ -207,12 +207,12 @@ fn read(path: &Path, files: &mut ReadFiles) -> Result<Node, ConfigError> {
     files.all.push(path.to_owned());
     let text = files::read_text(path, MAX_FILE)?;
     let source: Arc<str> = Arc::from(path.display().to_string());
-    let place = Place {
+    let place = Location {
         source: Arc::clone(&source),
         line: 1,
     };
     let node = tree::parse(&source, &text)?.unwrap_or_else(|| Node::map(place));
-    let Kind::Map(keys) = &node.kind else {
+    let NodeValue::Map(keys) = &node.kind else {
         return Err(ConfigError::at(node.place, Fault::NotAMap));
     };
     if keys.is_empty() {
@@ -229,7 +229,7 @@ fn include(
     files: &mut ReadFiles,
 ) -> Result<(), ConfigError> {
     let base = main.and_then(Path::parent).unwrap_or(Path::new(""));
-    let Kind::List(items) = &includes.kind else {
+    let NodeValue::List(items) = &includes.kind else {
         return Err(ConfigError::at(&includes.place, Fault::IncludesNotAList));
     };
     for item in items {
@@ -264,12 +264,12 @@ fn include_one(
 fn included(item: &Node) -> Result<(&str, Strategy), ConfigError> {
     let wrong = || ConfigError::at(&item.place, Fault::Include);
     let text = |node: &Node| match &node.kind {
-        Kind::Text(text) => Some(text.clone()),
+        NodeValue::Text(text) => Some(text.clone()),
         _ => None,
     };
     match &item.kind {
-        Kind::Text(path) => Ok((path, Strategy::default())),
-        Kind::Map(entries)
+        NodeValue::Text(path) => Ok((path, Strategy::default())),
+        NodeValue::Map(entries)
             if entries
                 .iter()
                 .all(|(key, _)| key == "path" || key == "strategy") =>
@@ -282,7 +282,7 @@ fn included(item: &Node) -> Result<(&str, Strategy), ConfigError> {
                 Some(name) => Strategy::named(&name?).ok_or_else(wrong)?,
             };
             match item.get("path").map(|node| &node.kind) {
-                Some(Kind::Text(path)) => Ok((path, strategy)),
+                Some(NodeValue::Text(path)) => Ok((path, strategy)),
                 _ => Err(wrong()),
             }
         }
@@ -300,7 +300,7 @@ fn typed(root: &Node) -> Result<Config, ConfigError> {
         for segment in &path {
             let next = match (segment, &node.kind) {
                 (Segment::Map { key }, _) => node.get(key),
-                (Segment::Seq { index }, Kind::List(items)) => items.get(*index),
+                (Segment::Seq { index }, NodeValue::List(items)) => items.get(*index),
                 _ => None,
             };
             node = next.unwrap_or(node);
@@ -358,8 +358,8 @@ fn expected(problem: &str) -> Option<String> {
 fn holds_secret(node: &Node) -> bool {
     node.secret
         || match &node.kind {
-            Kind::List(items) => items.iter().any(holds_secret),
-            Kind::Map(entries) => entries.iter().any(|(_, node)| holds_secret(node)),
+            NodeValue::List(items) => items.iter().any(holds_secret),
+            NodeValue::Map(entries) => entries.iter().any(|(_, node)| holds_secret(node)),
             _ => false,
         }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::error::shown;
-use super::tree::{Kind, Node};
+use super::tree::{Node, NodeValue};
 use suggest::did_you_mean;
 
 /// Says which keys the schema does not know, with their places and what was probably meant.
@@ -18,7 +18,7 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
     let (map, list) = (may_be("object"), may_be("array"));
     let schema = resolve(schema, root, &node.kind);
     match &node.kind {
-        Kind::Map(entries) => {
+        NodeValue::Map(entries) => {
             let properties = schema["properties"].as_object();
             let others = &schema["additionalProperties"];
             for (key, child) in entries {
@@ -43,11 +43,11 @@ fn walk(node: &Node, schema: &Value, root: &Value, path: &str, problems: &mut Ve
             }
         }
         // serde would take the values of a list for those of the keys, in their order
-        Kind::List(_) if map && !list => {
+        NodeValue::List(_) if map && !list => {
             let problem = format!("{}: `{path}` has keys below it, and is no list", node.place);
             problems.push(shown(&problem));
         }
-        Kind::List(items) => {
+        NodeValue::List(items) => {
             for (at, item) in items.iter().enumerate() {
                 walk(
                     item,
@@ -70,12 +70,12 @@ pub(super) fn read_booleans(node: &mut Node, schema: &Value) {
 fn read_booleans_below(node: &mut Node, schema: &Value, root: &Value) {
     let schema = resolve(schema, root, &node.kind);
     match &mut node.kind {
-        Kind::Text(text) if is_of(schema, "boolean") => {
+        NodeValue::Text(text) if is_of(schema, "boolean") => {
             if let Some(value) = boolean(text) {
-                node.kind = Kind::Bool(value);
+                node.kind = NodeValue::Bool(value);
             }
         }
-        Kind::Map(entries) => {
+        NodeValue::Map(entries) => {
             for (key, child) in entries {
                 let schema = match schema["properties"].get(&*key) {
                     Some(schema) => schema,
@@ -84,12 +84,12 @@ fn read_booleans_below(node: &mut Node, schema: &Value, root: &Value) {
                 read_booleans_below(child, schema, root);
             }
         }
-        Kind::List(items) => {
+        NodeValue::List(items) => {
             for item in items {
                 read_booleans_below(item, &schema["items"], root);
             }
         }
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+        NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::Text(_) => {}
     }
 }
 
@@ -118,7 +118,7 @@ fn drop_below(
 ) {
     let schema = resolve(schema, root, &node.kind);
     match &mut node.kind {
-        Kind::Map(entries) => {
+        NodeValue::Map(entries) => {
             let others = &schema["additionalProperties"];
             let mut kept = Vec::new();
             for (key, mut child) in std::mem::take(entries) {
@@ -135,7 +135,7 @@ fn drop_below(
             }
             *entries = kept;
         }
-        Kind::List(items) => {
+        NodeValue::List(items) => {
             for (at, item) in items.iter_mut().enumerate() {
                 drop_below(
                     item,
@@ -146,7 +146,7 @@ fn drop_below(
                 );
             }
         }
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+        NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::Text(_) => {}
     }
 }
 
@@ -172,7 +172,7 @@ fn is_of(schema: &Value, wanted: &str) -> bool {
 }
 
 /// Follows references, and takes of several forms the one that a value of this kind has.
-fn resolve<'a>(mut schema: &'a Value, root: &'a Value, kind: &Kind) -> &'a Value {
+fn resolve<'a>(mut schema: &'a Value, root: &'a Value, kind: &NodeValue) -> &'a Value {
     loop {
         if let Some(reference) = schema["$ref"].as_str() {
             let name = reference.rsplit('/').next().unwrap_or_default();
@@ -183,8 +183,8 @@ fn resolve<'a>(mut schema: &'a Value, root: &'a Value, kind: &Kind) -> &'a Value
             .as_array()
             .or_else(|| schema["oneOf"].as_array());
         let wanted = match kind {
-            Kind::Map(_) => "object",
-            Kind::List(_) => "array",
+            NodeValue::Map(_) => "object",
+            NodeValue::List(_) => "array",
             _ => return schema,
         };
         let Some(forms) = forms else {

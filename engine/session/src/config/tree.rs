@@ -19,13 +19,13 @@ const NODE: usize = 64;
 
 /// Where a value is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) source: Arc<str>,
     /// From 1; 0: the source has no lines.
     pub(super) line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => write!(f, "{}", self.source),
@@ -37,15 +37,15 @@ impl fmt::Display for Place {
 /// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
-    pub(super) kind: Kind,
-    pub(super) place: Place,
+    pub(super) kind: NodeValue,
+    pub(super) place: Location,
     /// It came from the environment or a file. Messages must not show it.
     pub(super) secret: bool,
 }
 
 /// What a node is.
 #[derive(Debug, Clone)]
-pub(super) enum Kind {
+pub(super) enum NodeValue {
     Null,
     Bool(bool),
     Number(Number),
@@ -55,9 +55,9 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    pub(super) fn map(place: Place) -> Self {
+    pub(super) fn map(place: Location) -> Self {
         Self {
-            kind: Kind::Map(Vec::new()),
+            kind: NodeValue::Map(Vec::new()),
             place,
             secret: false,
         }
@@ -66,7 +66,7 @@ impl Node {
     /// What is below a key.
     pub(super) fn get(&self, key: &str) -> Option<&Self> {
         match &self.kind {
-            Kind::Map(entries) => entries
+            NodeValue::Map(entries) => entries
                 .iter()
                 .find(|(name, _)| name == key)
                 .map(|(_, node)| node),
@@ -76,7 +76,7 @@ impl Node {
 
     /// Takes what is below a key out.
     pub(super) fn take(&mut self, key: &str) -> Option<Self> {
-        let Kind::Map(entries) = &mut self.kind else {
+        let NodeValue::Map(entries) = &mut self.kind else {
             return None;
         };
         let at = entries.iter().position(|(name, _)| name == key)?;
@@ -86,10 +86,10 @@ impl Node {
     /// How much of [`MAX_SIZE`] this is.
     fn size(&self) -> usize {
         NODE + match &self.kind {
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) => 0,
-            Kind::Text(text) => text.len(),
-            Kind::List(items) => items.iter().map(Self::size).sum(),
-            Kind::Map(entries) => {
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) => 0,
+            NodeValue::Text(text) => text.len(),
+            NodeValue::List(items) => items.iter().map(Self::size).sum(),
+            NodeValue::Map(entries) => {
                 let sizes = entries.iter().map(|(key, node)| key.len() + node.size());
                 sizes.sum()
             }
@@ -99,9 +99,9 @@ impl Node {
     /// How many lists and maps are nested here.
     fn depth(&self) -> usize {
         match &self.kind {
-            Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => 0,
-            Kind::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
-            Kind::Map(entries) => {
+            NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::Text(_) => 0,
+            NodeValue::List(items) => 1 + items.iter().map(Self::depth).max().unwrap_or(0),
+            NodeValue::Map(entries) => {
                 let depths = entries.iter().map(|(_, node)| node.depth());
                 1 + depths.max().unwrap_or(0)
             }
@@ -111,12 +111,12 @@ impl Node {
     /// As JSON, for serde.
     pub(super) fn json(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
-            Kind::Bool(v) => Value::Bool(*v),
-            Kind::Number(v) => Value::Number(v.clone()),
-            Kind::Text(v) => Value::String(v.clone()),
-            Kind::List(items) => Value::Array(items.iter().map(Self::json).collect()),
-            Kind::Map(entries) => Value::Object(
+            NodeValue::Null => Value::Null,
+            NodeValue::Bool(v) => Value::Bool(*v),
+            NodeValue::Number(v) => Value::Number(v.clone()),
+            NodeValue::Text(v) => Value::String(v.clone()),
+            NodeValue::List(items) => Value::Array(items.iter().map(Self::json).collect()),
+            NodeValue::Map(entries) => Value::Object(
                 entries
                     .iter()
                     .map(|(key, node)| (key.clone(), node.json()))
@@ -127,18 +127,18 @@ impl Node {
 }
 
 /// A scalar that is not quoted, as YAML's core schema reads it.
-pub(super) fn plain(text: &str) -> Kind {
+pub(super) fn plain(text: &str) -> NodeValue {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Kind::Null,
-        "true" | "True" | "TRUE" => return Kind::Bool(true),
-        "false" | "False" | "FALSE" => return Kind::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
+        "true" | "True" | "TRUE" => return NodeValue::Bool(true),
+        "false" | "False" | "FALSE" => return NodeValue::Bool(false),
         _ => {}
     }
     if let Ok(number) = text.parse::<i64>() {
-        return Kind::Number(number.into());
+        return NodeValue::Number(number.into());
     }
     if let Ok(number) = text.parse::<u64>() {
-        return Kind::Number(number.into());
+        return NodeValue::Number(number.into());
     }
     let digit = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
     match text
@@ -147,8 +147,8 @@ pub(super) fn plain(text: &str) -> Kind {
         .filter(|_| digit)
         .and_then(Number::from_f64)
     {
-        Some(number) => Kind::Number(number),
-        None => Kind::Text(text.to_owned()),
+        Some(number) => NodeValue::Number(number),
+        None => NodeValue::Text(text.to_owned()),
     }
 }
 
@@ -170,7 +170,7 @@ pub(super) fn parse_with(
     text: &str,
     fill_in: &dyn Fn(&str) -> Result<Expanded, ExpandError>,
 ) -> Result<Option<Node>, ConfigError> {
-    let place = |line| Place {
+    let place = |line| Location {
         source: Arc::clone(source),
         line,
     };
@@ -186,7 +186,7 @@ pub(super) fn parse_with(
                 let expanded = fill_in(&text).map_err(|error| ConfigError::at(&here, error))?;
                 let kind = match style {
                     ScalarStyle::Plain => plain(&expanded.text),
-                    _ => Kind::Text(expanded.text),
+                    _ => NodeValue::Text(expanded.text),
                 };
                 let node = Node {
                     kind,
@@ -208,7 +208,7 @@ pub(super) fn parse_with(
     }
     Ok(tree
         .document
-        .filter(|node| !matches!(node.kind, Kind::Null)))
+        .filter(|node| !matches!(node.kind, NodeValue::Null)))
 }
 
 /// A tree that grows with the events of a parser.
@@ -216,7 +216,7 @@ pub(super) fn parse_with(
 struct Tree {
     document: Option<Node>,
     /// The lists and maps around the next node, with their places and the numbers of their anchors.
-    open: Vec<(Open, Place, usize)>,
+    open: Vec<(Open, Location, usize)>,
     /// Nodes by the numbers of their anchors.
     anchors: Vec<(usize, Node)>,
     /// Bytes, about.
@@ -224,7 +224,7 @@ struct Tree {
 }
 
 impl Tree {
-    fn open(&mut self, what: Open, here: Place, anchor: usize) -> Result<(), ConfigError> {
+    fn open(&mut self, what: Open, here: Location, anchor: usize) -> Result<(), ConfigError> {
         if self.open.len() == MAX_DEPTH {
             return Err(ConfigError::at(here, Fault::TooDeep(MAX_DEPTH)));
         }
@@ -237,8 +237,8 @@ impl Tree {
             return Ok(());
         };
         let kind = match open {
-            Open::List(items) => Kind::List(items),
-            Open::Map(entries, _) => Kind::Map(entries),
+            Open::List(items) => NodeValue::List(items),
+            Open::Map(entries, _) => NodeValue::Map(entries),
         };
         let node = Node {
             kind,
@@ -249,7 +249,7 @@ impl Tree {
     }
 
     /// Adds the node of an anchor once more.
-    fn repeat(&mut self, anchor: usize, here: &Place) -> Result<(), ConfigError> {
+    fn repeat(&mut self, anchor: usize, here: &Location) -> Result<(), ConfigError> {
         let found = self.anchors.iter().find(|(at, _)| *at == anchor);
         let Some((_, node)) = found else {
             return Err(ConfigError::at(here, Fault::NoAnchor));
@@ -268,7 +268,7 @@ impl Tree {
     /// Adds a node. `anchor`: 0 if it has none.
     fn add(&mut self, node: Node, anchor: usize) -> Result<(), ConfigError> {
         let text = match &node.kind {
-            Kind::Text(text) => text.len(),
+            NodeValue::Text(text) => text.len(),
             _ => 0,
         };
         self.size = self.size.saturating_add(text + NODE);
@@ -295,9 +295,9 @@ impl Tree {
 
 fn key_of(node: &Node, before: &[(String, Node)]) -> Result<String, ConfigError> {
     let key = match &node.kind {
-        Kind::Text(text) => text.clone(),
-        Kind::Number(number) => number.to_string(),
-        Kind::Bool(value) => value.to_string(),
+        NodeValue::Text(text) => text.clone(),
+        NodeValue::Number(number) => number.to_string(),
+        NodeValue::Bool(value) => value.to_string(),
         _ => return Err(ConfigError::at(&node.place, Fault::KeyNotText)),
     };
     match before.iter().find(|(name, _)| *name == key) {

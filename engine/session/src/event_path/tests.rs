@@ -143,9 +143,9 @@ impl Capture for Fed {
 }
 
 /// Gives a session its capture.
-struct Source(Mutex<Option<Fed>>);
+struct OneCapture(Mutex<Option<Fed>>);
 
-impl EventSource for Source {
+impl EventSource for OneCapture {
     fn open(&self, selection: &Selection, _: Omit) -> Result<OpenedSource, SourceError> {
         let capture = self.0.lock().unwrap().take().unwrap();
         *capture.seen.selection.lock().unwrap() = selection.clone();
@@ -201,7 +201,7 @@ impl Running {
         let (events, fed) = channel();
         let seen = Arc::new(Seen::default());
         before(&control, &events);
-        let source = Source(Mutex::new(Some(Fed {
+        let source = OneCapture(Mutex::new(Some(Fed {
             events: fed,
             stats: Stats::default(),
             seen: Arc::clone(&seen),

@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use driver_api::event::layout::MAX;
-use driver_api::event::{Event, EventBuilder, Flags, Header, Kind, Loss};
+use driver_api::event::{Event, EventBuilder, EventKind, Flags, Header, Loss};
 use inspect::{Clock, Inspector};
 use recording::Ring;
 
@@ -436,7 +436,7 @@ impl FlightRecorder {
 /// The header of an event that says that events are missing, because the writer had no room for them.
 fn loss(count: u64, time_ns: u64) -> Header {
     Header {
-        kind: Kind::Lost as u8,
+        kind: EventKind::Lost as u8,
         time_ns,
         args: [count, Loss::BufferFull as u64, 0, 0, 0, 0],
         ..Header::default()

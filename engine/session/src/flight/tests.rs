@@ -343,7 +343,7 @@ fn numbers(file: &Path) -> (Vec<u64>, u64) {
         replay.poll(Duration::ZERO, &mut |event| {
             let header = event.header();
             match event.kind() {
-                Kind::Lost => lost += header.args[0],
+                EventKind::Lost => lost += header.args[0],
                 _ if event.has(Flags::UNSELECTED) => {}
                 _ => numbers.push(header.args[0]),
             }

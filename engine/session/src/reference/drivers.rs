@@ -154,7 +154,7 @@ fn choices(order: &Order, host: &Host) -> serde_json::Value {
 }
 
 fn gap_json(gap: &Gap, all: &[Gap], host: &Host) -> serde_json::Value {
-    let ways = ways(gap, all, host);
+    let ways = ways(gap, wanted(all) | own(host));
     let ways = ways
         .iter()
         .map(|way| json!({"effect": way.effect, "commands": way.commands}));
@@ -166,11 +166,11 @@ fn gap_json(gap: &Gap, all: &[Gap], host: &Host) -> serde_json::Value {
     })
 }
 
-/// The ways to close one of the gaps of a driver by commands.
-fn ways(gap: &Gap, all: &[Gap], host: &Host) -> Vec<Way> {
+/// The ways to close a gap by commands. Those that set capabilities of lanner's file give it these.
+fn ways(gap: &Gap, capabilities: u64) -> Vec<Way> {
     let of = FixFor {
         program: &program(),
-        capabilities: wanted(all) | own(host),
+        capabilities,
     };
     gap.fixes.iter().flat_map(|fix| fix.ways(&of)).collect()
 }
@@ -249,16 +249,13 @@ pub fn fixes(host: &Host) -> String {
     for one in &probed {
         let missing = !one.support.usable();
         let gaps = one.support.gaps();
-        let of = FixFor {
-            program: &program(),
-            capabilities: if missing && one.can_work() {
-                needed
-            } else {
-                wanted(gaps) | needed
-            },
+        let capabilities = if missing && one.can_work() {
+            needed
+        } else {
+            wanted(gaps) | needed
         };
         for gap in gaps {
-            let ways: Vec<Way> = gap.fixes.iter().flat_map(|fix| fix.ways(&of)).collect();
+            let ways = ways(gap, capabilities);
             if ways.is_empty() {
                 continue;
             }

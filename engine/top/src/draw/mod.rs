@@ -19,7 +19,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 
 use crate::app::{App, Page};
-use crate::model::{Model, Source};
+use crate::model::{CaptureState, Model};
 use crate::pane::Pane;
 use crate::text::{bytes, number, rate, short};
 pub(crate) use palette::Palette;
@@ -151,9 +151,9 @@ fn header(
     let right = match (is_paused, &model.source) {
         (true, _) if is_narrow => format!("PAUSED {right}"),
         (true, _) => format!("PAUSED  {right}"),
-        (false, Source::Ended(_)) if is_narrow => format!("ENDED {right}"),
-        (false, Source::Ended(why)) => format!("ENDED: {why}  {right}"),
-        (false, Source::Running) => right,
+        (false, CaptureState::Ended(_)) if is_narrow => format!("ENDED {right}"),
+        (false, CaptureState::Ended(why)) => format!("ENDED: {why}  {right}"),
+        (false, CaptureState::Running) => right,
     };
     put_both(
         buffer,

@@ -5,6 +5,7 @@ use ratatui::layout::Rect;
 
 use super::table::window;
 use super::{Palette, line, put};
+use crate::alerts::RuleRow;
 use crate::app::{App, Page, Scroll};
 use crate::model::Model;
 
@@ -95,26 +96,7 @@ pub(super) fn page(
             };
             let title = format!("Latest alerts: {}", rule.name);
             put(buffer, head, 0, &title, palette.title());
-            let count = rule.latest.len();
-            if count == 0 {
-                put(buffer, rest, 0, "no alert is kept", palette.dim());
-                return;
-            }
-            *marked = (*marked).min(count - 1);
-            // the newest is the first, and the mark stays on its alert
-            let place = count - 1 - *marked;
-            *offset = window(*offset, place, usize::from(rest.height), count);
-            let height = usize::from(rest.height);
-            for (at, alert) in rule.latest.iter().enumerate().skip(*offset).take(height) {
-                let style = if at == place {
-                    palette.selected()
-                } else {
-                    palette.plain()
-                };
-                let area = line(&mut rest);
-                buffer.set_style(area, style);
-                put(buffer, area, 0, &alert.text, ratatui::style::Style::new());
-            }
+            latest(buffer, rest, rule, (marked, offset), palette);
         }
         Page::Alert(lines, at) => {
             put(buffer, head, 0, "Alert", palette.title());
@@ -122,6 +104,36 @@ pub(super) fn page(
             let text = |line: usize| wrapped[line].as_str().into();
             scrolled(buffer, rest, at, wrapped.len(), &text, palette);
         }
+    }
+}
+
+/// Draws the latest alerts of a rule from a row on, and the mark on one of them.
+fn latest(
+    buffer: &mut Buffer,
+    mut rest: Rect,
+    rule: &RuleRow,
+    (marked, offset): (&mut usize, &mut usize),
+    palette: Palette,
+) {
+    let count = rule.latest.len();
+    if count == 0 {
+        put(buffer, rest, 0, "no alert is kept", palette.dim());
+        return;
+    }
+    *marked = (*marked).min(count - 1);
+    // the newest is the first, and the mark stays on its alert
+    let place = count - 1 - *marked;
+    *offset = window(*offset, place, usize::from(rest.height), count);
+    let height = usize::from(rest.height);
+    for (at, alert) in rule.latest.iter().enumerate().skip(*offset).take(height) {
+        let style = if at == place {
+            palette.selected()
+        } else {
+            palette.plain()
+        };
+        let area = line(&mut rest);
+        buffer.set_style(area, style);
+        put(buffer, area, 0, &alert.text, ratatui::style::Style::new());
     }
 }
 

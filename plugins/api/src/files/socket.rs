@@ -22,7 +22,7 @@ use super::{FileError, Trusted, UsersRights};
 /// The path is too long, something else is there, it leads over a link of another user, or the system refuses.
 pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let _rights = UsersRights::take();
-    let place = Place::find(path)?;
+    let place = SocketPath::find(path)?;
     let path = place.path.as_path();
     let is_socket = (place.there.as_ref()).is_some_and(|there| there.file_type().is_socket());
     if is_socket && UnixStream::connect(path).is_err() {
@@ -42,7 +42,7 @@ pub fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
 ///
 /// As for [`listen`].
 pub fn check_socket(path: &Path) -> io::Result<()> {
-    let place = Place::find(path)?;
+    let place = SocketPath::find(path)?;
     address(&place.path)?;
     if (place.there).is_some_and(|there| !there.file_type().is_socket()) {
         return Err(io::Error::other("it exists, and is no socket"));
@@ -52,7 +52,7 @@ pub fn check_socket(path: &Path) -> io::Result<()> {
 }
 
 /// Where a socket is, or can be.
-struct Place {
+struct SocketPath {
     /// Its path. No other user can change where that leads.
     path: PathBuf,
     there: Option<fs::Metadata>,
@@ -60,7 +60,7 @@ struct Place {
     _folder: Option<File>,
 }
 
-impl Place {
+impl SocketPath {
     fn find(path: &Path) -> io::Result<Self> {
         if path.as_os_str().is_empty() {
             return Err(io::ErrorKind::NotFound.into());

@@ -4,12 +4,12 @@ use std::ffi::CString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use super::walk::{Kind, Owner, refusal};
+use super::walk::{FileType, Owner, refusal};
 use super::*;
 
 const LIMIT: u64 = 1000;
 
-fn refused(uid: u32, mode: u32, kind: Kind, sticky: bool) -> Option<String> {
+fn refused(uid: u32, mode: u32, kind: FileType, sticky: bool) -> Option<String> {
     let owner = Owner { uid, mode, kind };
     let refused = refusal(Path::new("/p"), owner, Trusted::RootAnd(1000), sticky);
     refused.map(|(reason, _)| reason)
@@ -17,10 +17,10 @@ fn refused(uid: u32, mode: u32, kind: Kind, sticky: bool) -> Option<String> {
 
 #[test]
 fn root_and_the_user_are_trusted_and_no_one_else() {
-    assert_eq!(refused(0, 0o644, Kind::Other, false), None);
-    assert_eq!(refused(1000, 0o755, Kind::Other, false), None);
-    assert_eq!(refused(1000, 0o777, Kind::Link, false), None);
-    for kind in [Kind::Other, Kind::Link, Kind::Folder] {
+    assert_eq!(refused(0, 0o644, FileType::Other, false), None);
+    assert_eq!(refused(1000, 0o755, FileType::Other, false), None);
+    assert_eq!(refused(1000, 0o777, FileType::Link, false), None);
+    for kind in [FileType::Other, FileType::Link, FileType::Folder] {
         let other = refused(1001, 0o644, kind, true).unwrap();
         assert!(other.contains("belongs to user 1001"), "{other}");
     }
@@ -31,7 +31,7 @@ fn a_process_with_more_rights_than_its_user_trusts_root_alone() {
     let owner = |uid| Owner {
         uid,
         mode: 0o644,
-        kind: Kind::Other,
+        kind: FileType::Other,
     };
     assert!(refusal(Path::new("/p"), owner(0), Trusted::Root, false).is_none());
     let (reason, _) = refusal(Path::new("/p"), owner(1000), Trusted::Root, false).unwrap();
@@ -41,14 +41,14 @@ fn a_process_with_more_rights_than_its_user_trusts_root_alone() {
 #[test]
 fn what_others_may_write_is_refused() {
     for mode in [0o664, 0o646, 0o666] {
-        let reason = refused(0, mode, Kind::Other, false).unwrap();
+        let reason = refused(0, mode, FileType::Other, false).unwrap();
         assert!(reason.contains("may write"), "{reason}");
     }
-    let folder = refused(0, 0o775, Kind::Folder, true).unwrap();
+    let folder = refused(0, 0o775, FileType::Folder, true).unwrap();
     assert!(folder.contains("mode 0775"), "{folder}");
-    assert_eq!(refused(0, 0o1777, Kind::Folder, true), None);
-    assert!(refused(0, 0o1777, Kind::Folder, false).is_some());
-    assert!(refused(0, 0o1777, Kind::Other, true).is_some());
+    assert_eq!(refused(0, 0o1777, FileType::Folder, true), None);
+    assert!(refused(0, 0o1777, FileType::Folder, false).is_some());
+    assert!(refused(0, 0o1777, FileType::Other, true).is_some());
 }
 
 /// A folder that only this user can change, and which has one file.

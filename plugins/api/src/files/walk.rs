@@ -35,7 +35,7 @@ pub(super) enum Folders {
 pub(super) struct Owner {
     pub(super) uid: u32,
     pub(super) mode: u32,
-    pub(super) kind: Kind,
+    pub(super) kind: FileType,
 }
 
 impl Owner {
@@ -51,7 +51,7 @@ impl Owner {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum FileType {
     Folder,
     Link,
     Other,
@@ -60,11 +60,11 @@ pub(super) enum Kind {
 impl From<&Metadata> for Owner {
     fn from(metadata: &Metadata) -> Self {
         let kind = if metadata.is_dir() {
-            Kind::Folder
+            FileType::Folder
         } else if metadata.is_symlink() {
-            Kind::Link
+            FileType::Link
         } else {
-            Kind::Other
+            FileType::Other
         };
         Self {
             uid: metadata.uid(),
@@ -247,7 +247,7 @@ impl<'a> Walk<'a> {
             let kind = metadata.file_type();
             let is_stream = (self.writes() && (kind.is_fifo() || kind.is_char_device()))
                 || (self.sockets && kind.is_socket());
-            if owner.kind == Kind::Other
+            if owner.kind == FileType::Other
                 && left.is_empty()
                 && !is_stream
                 && let Some(what) = other_than_file(kind)
@@ -261,15 +261,15 @@ impl<'a> Walk<'a> {
                 self.check(&name, owner)?;
             }
             match owner.kind {
-                Kind::Folder => self.steps.push(Step {
+                FileType::Folder => self.steps.push(Step {
                     folder: found,
                     name,
                     owner,
                 }),
-                Kind::Link if left.is_empty() && !follow_last => {
+                FileType::Link if left.is_empty() && !follow_last => {
                     return Err(self.not_a_file("a link"));
                 }
-                Kind::Link => {
+                FileType::Link => {
                     links += 1;
                     if links > MAX_LINKS {
                         return Err(self.unreadable(io::Error::from_raw_os_error(libc::ELOOP)));
@@ -283,8 +283,8 @@ impl<'a> Walk<'a> {
                         left.push_front(name);
                     }
                 }
-                Kind::Other if left.is_empty() => return Ok(End::File(name, metadata)),
-                Kind::Other => {
+                FileType::Other if left.is_empty() => return Ok(End::File(name, metadata)),
+                FileType::Other => {
                     return Err(self.unreadable(io::ErrorKind::NotADirectory.into()));
                 }
             }
@@ -462,8 +462,8 @@ pub(super) fn refusal(
         return refused;
     }
     // everyone may write to a link, which means nothing (symlink(7))
-    let sticky = sticky && owner.kind == Kind::Folder && owner.mode & STICKY != 0;
-    if owner.kind != Kind::Link && owner.mode & WRITABLE_BY_OTHERS != 0 && !sticky {
+    let sticky = sticky && owner.kind == FileType::Folder && owner.mode & STICKY != 0;
+    if owner.kind != FileType::Link && owner.mode & WRITABLE_BY_OTHERS != 0 && !sticky {
         let mode = owner.mode & 0o7777;
         return Some((
             format!("users other than its owner may write to {shown} (mode {mode:04o})"),
@@ -479,9 +479,9 @@ fn foreign(path: &Path, owner: Owner, trusted: Trusted) -> Option<(String, Strin
         return None;
     };
     let what = match owner.kind {
-        Kind::Folder => return None,
-        Kind::Link => "the link ",
-        Kind::Other => "",
+        FileType::Folder => return None,
+        FileType::Link => "the link ",
+        FileType::Other => "",
     };
     let (shown, uid) = (path.display(), owner.uid);
     (uid != 0 && uid != user).then(|| {

@@ -26,11 +26,11 @@ use super::{FIFO, FileError, Trusted, UsersRights, is_descriptor, other_than_fil
 #[derive(Debug)]
 pub struct WriteTarget {
     path: PathBuf,
-    place: Place,
+    place: Destination,
 }
 
 #[derive(Debug)]
-enum Place {
+enum Destination {
     /// A descriptor that lanner was started with, such as `/dev/stdout`.
     Descriptor,
     /// A name in a folder.
@@ -80,7 +80,7 @@ pub fn replace(path: &Path, mode: u32) -> Result<File, FileError> {
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
     let _rights = UsersRights::take();
     let target = WriteTarget::find(path)?;
-    let Place::Name {
+    let Destination::Name {
         folder,
         name,
         exists,
@@ -165,12 +165,12 @@ impl WriteTarget {
     /// The path leads to a file or over a link of another user, or its folder cannot be entered.
     pub fn find(path: &Path) -> Result<Self, FileError> {
         let place = if is_descriptor(path) {
-            Place::Descriptor
+            Destination::Descriptor
         } else {
             let trusted = Trusted::RootAnd(user());
             let (folder, owner, name, found) =
                 Walk::new(path, trusted, Folders::ForWriting).target()?;
-            Place::Name {
+            Destination::Name {
                 folder,
                 name,
                 exists: found.is_some(),
@@ -197,8 +197,8 @@ impl WriteTarget {
     #[must_use]
     pub fn special(&self) -> Option<&'static str> {
         match &self.place {
-            Place::Descriptor => Some("a descriptor"),
-            Place::Name { special, .. } => *special,
+            Destination::Descriptor => Some("a descriptor"),
+            Destination::Name { special, .. } => *special,
         }
     }
 
@@ -206,8 +206,8 @@ impl WriteTarget {
     #[must_use]
     pub fn name(&self) -> Option<&OsStr> {
         match &self.place {
-            Place::Descriptor => None,
-            Place::Name { name, .. } => Some(name),
+            Destination::Descriptor => None,
+            Destination::Name { name, .. } => Some(name),
         }
     }
 
@@ -217,7 +217,7 @@ impl WriteTarget {
     ///
     /// As rename(2); or the target is not a name in a folder.
     pub fn rename(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
-        let Place::Name { folder, .. } = &self.place else {
+        let Destination::Name { folder, .. } = &self.place else {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let _rights = UsersRights::take();
@@ -234,14 +234,14 @@ impl WriteTarget {
     fn open(&self, options: &OpenOptions, flags: i32, mode: u32) -> Result<File, FileError> {
         let _rights = UsersRights::take();
         let (folder, name, exists, shared) = match &self.place {
-            Place::Descriptor => {
+            Destination::Descriptor => {
                 let opened = options
                     .clone()
                     .custom_flags(libc::O_NOCTTY)
                     .open(&self.path);
                 return opened.map_err(|source| self.unwritable(source));
             }
-            Place::Name {
+            Destination::Name {
                 folder,
                 name,
                 exists,

@@ -14,7 +14,7 @@ use lanner_plugin::files;
 
 use super::error::{ConfigError, Fault, shown};
 use super::expand::Expanded;
-use super::tree::{self, Kind, Node};
+use super::tree::{self, Node, NodeValue};
 use super::{MAX_FILE, schema, strict, typed};
 use reasons::why_not;
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn convert(source: &Arc<str>, text: &str) -> Result<Converted, ConfigError> {
             notes: notes.0,
         });
     };
-    let Kind::Map(_) = root.kind else {
+    let NodeValue::Map(_) = root.kind else {
         return Err(ConfigError::at(root.place, Fault::NotAMap));
     };
     chart_values(&mut root, &mut notes);
@@ -71,7 +71,7 @@ fn convert(source: &Arc<str>, text: &str) -> Result<Converted, ConfigError> {
     if let Some(old) = root.take("rules_file") {
         rules_file(&mut root, old, &mut notes);
     }
-    let Kind::Map(mut entries) = root.kind else {
+    let NodeValue::Map(mut entries) = root.kind else {
         return Err(ConfigError::at(root.place, Fault::NotAMap));
     };
     entries.extend(outputs.map(|outputs| ("outputs".to_owned(), outputs)));
@@ -97,7 +97,7 @@ impl Notes {
 
 /// In the values of Falco's Helm chart, the configuration is below `falco`.
 fn chart_values(root: &mut Node, notes: &mut Notes) {
-    let is_map = |node: &Node| matches!(node.kind, Kind::Map(_));
+    let is_map = |node: &Node| matches!(node.kind, NodeValue::Map(_));
     if root.get("rules_files").is_some() || !root.get("falco").is_some_and(is_map) {
         return;
     }
@@ -116,7 +116,7 @@ fn rules_file(root: &mut Node, old: Node, notes: &mut Notes) {
         notes.add(&old, "rules_file", why);
         return;
     }
-    if let Kind::Map(entries) = &mut root.kind {
+    if let NodeValue::Map(entries) = &mut root.kind {
         entries.insert(0, ("rules_files".to_owned(), types::list(old)));
     }
 }
@@ -126,8 +126,8 @@ fn outputs(given: Option<Node>, grpc: Option<Node>, notes: &mut Notes) -> Option
     let place = grpc.as_ref().or(given.as_ref())?.place.clone();
     let mut items = match given {
         Some(node) => match node.kind {
-            Kind::List(items) => items,
-            Kind::Map(entries) => {
+            NodeValue::List(items) => items,
+            NodeValue::Map(entries) => {
                 for (key, node) in entries {
                     let key = format!("outputs.{key}");
                     notes.add(&node, &key, why_not(&key).unwrap_or(NO_KEY));
@@ -144,17 +144,17 @@ fn outputs(given: Option<Node>, grpc: Option<Node>, notes: &mut Notes) -> Option
     if let Some(settings) = grpc {
         let mut output = Node::map(settings.place.clone());
         let plugin = Node {
-            kind: Kind::Text("output-grpc".to_owned()),
+            kind: NodeValue::Text("output-grpc".to_owned()),
             ..output.clone()
         };
-        output.kind = Kind::Map(vec![
+        output.kind = NodeValue::Map(vec![
             ("plugin".to_owned(), plugin),
             ("settings".to_owned(), settings),
         ]);
         items.push(output);
     }
     (!items.is_empty()).then_some(Node {
-        kind: Kind::List(items),
+        kind: NodeValue::List(items),
         place,
         secret: false,
     })
@@ -189,7 +189,7 @@ fn same(key: &str, mut node: Node, schema: &Value, notes: &mut Notes) -> Option<
     }
     if let Some(known) = types::settings_of(key) {
         // an empty text is Falco's word for none
-        if let Kind::Map(entries) = &mut node.kind {
+        if let NodeValue::Map(entries) = &mut node.kind {
             entries.retain(|(_, node)| !is_empty(node));
         }
         for (unknown, node) in types::drop_others(&mut node, known) {
@@ -217,7 +217,7 @@ fn problem(key: &str, node: &Node) -> Option<String> {
         return None;
     }
     let mut root = Node::map(node.place.clone());
-    root.kind = Kind::Map(vec![(key.to_owned(), node.clone())]);
+    root.kind = NodeValue::Map(vec![(key.to_owned(), node.clone())]);
     if !strict::unknown_keys(&root, &schema()).is_empty() {
         return Some("it has keys below it, and is no list".to_owned());
     }
@@ -235,30 +235,32 @@ fn problem(key: &str, node: &Node) -> Option<String> {
 }
 
 fn is_zero(node: &Node) -> bool {
-    matches!(&node.kind, Kind::Number(number) if number.as_u64() == Some(0))
+    matches!(&node.kind, NodeValue::Number(number) if number.as_u64() == Some(0))
 }
 
 fn is_empty(node: &Node) -> bool {
     match &node.kind {
-        Kind::Text(text) => text.is_empty(),
-        Kind::List(items) => items.is_empty(),
-        Kind::Null => true,
-        Kind::Map(_) | Kind::Bool(_) | Kind::Number(_) => false,
+        NodeValue::Text(text) => text.is_empty(),
+        NodeValue::List(items) => items.is_empty(),
+        NodeValue::Null => true,
+        NodeValue::Map(_) | NodeValue::Bool(_) | NodeValue::Number(_) => false,
     }
 }
 
 /// Whether a key has nothing left, or never had a value.
 fn is_bare(node: &Node) -> bool {
     match &node.kind {
-        Kind::Map(entries) => entries.is_empty(),
-        Kind::Null => true,
-        Kind::List(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Number(_) => false,
+        NodeValue::Map(entries) => entries.is_empty(),
+        NodeValue::Null => true,
+        NodeValue::List(_) | NodeValue::Text(_) | NodeValue::Bool(_) | NodeValue::Number(_) => {
+            false
+        }
     }
 }
 
 /// Falco has syslog's levels, and lanner has five.
 fn log_level(mut node: Node, notes: &mut Notes) -> Option<Node> {
-    let Kind::Text(level) = &node.kind else {
+    let NodeValue::Text(level) = &node.kind else {
         notes.add(&node, "log_level", "lanner has no such level");
         return None;
     };
@@ -276,7 +278,7 @@ fn log_level(mut node: Node, notes: &mut Notes) -> Option<Node> {
             return None;
         }
     };
-    node.kind = Kind::Text(ours.to_owned());
+    node.kind = NodeValue::Text(ours.to_owned());
     Some(node)
 }
 
@@ -290,13 +292,13 @@ fn driver(engine: &Node, yaml: &mut String, notes: &mut Notes) {
         "gvisor",
         "nodriver",
     ];
-    let Kind::Map(entries) = &engine.kind else {
+    let NodeValue::Map(entries) = &engine.kind else {
         notes.add(engine, "engine", "it is not a map of keys");
         return;
     };
     let kind_node = engine.get("kind").unwrap_or(engine);
     let kind = match &kind_node.kind {
-        Kind::Text(kind) => kind.as_str(),
+        NodeValue::Text(kind) => kind.as_str(),
         _ => "",
     };
     let why = match kind {
@@ -320,7 +322,7 @@ fn driver(engine: &Node, yaml: &mut String, notes: &mut Notes) {
     }
     for (key, node) in entries.iter().filter(|(key, _)| key != "kind") {
         match &node.kind {
-            Kind::Map(settings) if key == kind => {
+            NodeValue::Map(settings) if key == kind => {
                 for (name, node) in settings {
                     let key = format!("engine.{key}.{name}");
                     notes.add(node, &key, reasons::of_engine(name));
@@ -337,10 +339,12 @@ fn driver(engine: &Node, yaml: &mut String, notes: &mut Notes) {
 fn grpc(server: Option<Node>, output: Option<&Node>, notes: &mut Notes) -> Option<Node> {
     let is_on = |node: Option<&Node>| {
         let enabled = node.and_then(|node| node.get("enabled"));
-        enabled.is_some_and(|node| matches!(&node.kind, Kind::Bool(true)))
+        enabled.is_some_and(|node| matches!(&node.kind, NodeValue::Bool(true)))
     };
     for (key, node) in [("grpc", server.as_ref()), ("grpc_output", output)] {
-        if let Some(node) = node.filter(|node| !matches!(node.kind, Kind::Map(_) | Kind::Null)) {
+        if let Some(node) =
+            node.filter(|node| !matches!(node.kind, NodeValue::Map(_) | NodeValue::Null))
+        {
             notes.add(node, key, "it is not a map of keys");
         }
     }
@@ -357,7 +361,7 @@ fn grpc(server: Option<Node>, output: Option<&Node>, notes: &mut Notes) -> Optio
         }
     };
     server.take("enabled");
-    if let Kind::Map(entries) = &mut server.kind {
+    if let NodeValue::Map(entries) = &mut server.kind {
         entries.retain(|(key, node)| !(is_empty(node) || (key == "threadiness" && is_zero(node))));
     }
     for (unknown, node) in types::drop_others(&mut server, types::GRPC) {

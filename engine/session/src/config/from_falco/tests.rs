@@ -122,7 +122,7 @@ fn has_note(converted: &Converted, note: &str) -> bool {
 
 /// The keys of a tree, with those above them.
 fn paths(node: &Node, above: &str, found: &mut Vec<String>) {
-    if let Kind::Map(entries) = &node.kind {
+    if let NodeValue::Map(entries) = &node.kind {
         for (key, node) in entries {
             let path = match above {
                 "" => key.clone(),

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::super::tree::{self, Kind, Node};
+use super::super::tree::{self, Node, NodeValue};
 use super::write;
 
 /// What a setting of Falco's needs.
@@ -52,7 +52,7 @@ pub(super) fn settings_of(key: &str) -> Option<Settings> {
 
 /// Removes what is neither `enabled` nor known, and returns it.
 pub(super) fn drop_others(node: &mut Node, known: Settings) -> Vec<(String, Node)> {
-    let Kind::Map(entries) = &mut node.kind else {
+    let NodeValue::Map(entries) = &mut node.kind else {
         return Vec::new();
     };
     let is_known =
@@ -65,12 +65,12 @@ pub(super) fn drop_others(node: &mut Node, known: Settings) -> Vec<(String, Node
 /// Falco's defaults for what is not set of its server, where lanner has others.
 pub(super) fn complete_grpc(server: &mut Node) {
     let text = |place: &Node, text: &str| Node {
-        kind: Kind::Text(text.to_owned()),
+        kind: NodeValue::Text(text.to_owned()),
         place: place.place.clone(),
         secret: false,
     };
     let here = server.clone();
-    let Kind::Map(entries) = &mut server.kind else {
+    let NodeValue::Map(entries) = &mut server.kind else {
         return;
     };
     let mut default = |key: &str, value: &str| {
@@ -79,7 +79,7 @@ pub(super) fn complete_grpc(server: &mut Node) {
         }
     };
     let address = match here.get("bind_address").map(|node| &node.kind) {
-        Some(Kind::Text(address)) => address.as_str(),
+        Some(NodeValue::Text(address)) => address.as_str(),
         _ => "0.0.0.0:5060",
     };
     default("bind_address", address);
@@ -96,18 +96,18 @@ pub(super) fn complete_grpc(server: &mut Node) {
     if let Some(path) = short
         && let Some((_, node)) = entries.iter_mut().find(|(key, _)| key == "bind_address")
     {
-        node.kind = Kind::Text(format!("unix://{path}"));
+        node.kind = NodeValue::Text(format!("unix://{path}"));
     }
 }
 
 /// A list with one value, unless it is a list already.
 pub(super) fn list(node: Node) -> Node {
     match node.kind {
-        Kind::List(_) | Kind::Null => node,
+        NodeValue::List(_) | NodeValue::Null => node,
         _ => Node {
             place: node.place.clone(),
             secret: node.secret,
-            kind: Kind::List(vec![node]),
+            kind: NodeValue::List(vec![node]),
         },
     }
 }
@@ -115,17 +115,17 @@ pub(super) fn list(node: Node) -> Node {
 /// Whether there is a variable, whose value is not known.
 pub(super) fn has_variable(node: &Node) -> bool {
     match &node.kind {
-        Kind::Text(text) => write::has_variable(text),
-        Kind::List(items) => items.iter().any(has_variable),
-        Kind::Map(entries) => entries.iter().any(|(_, node)| has_variable(node)),
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) => false,
+        NodeValue::Text(text) => write::has_variable(text),
+        NodeValue::List(items) => items.iter().any(has_variable),
+        NodeValue::Map(entries) => entries.iter().any(|(_, node)| has_variable(node)),
+        NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) => false,
     }
 }
 
 /// Reads all values of a configuration as Falco does.
 pub(super) fn as_falco_reads(root: &mut Node, schema: &Value) {
     read(root, schema, schema);
-    let Kind::Map(entries) = &mut root.kind else {
+    let NodeValue::Map(entries) = &mut root.kind else {
         return;
     };
     for (key, node) in entries {
@@ -134,7 +134,7 @@ pub(super) fn as_falco_reads(root: &mut Node, schema: &Value) {
             "grpc_output" => settings_of("stdout_output"),
             key => settings_of(key),
         };
-        if let (Some(settings), Kind::Map(entries)) = (settings, &mut node.kind) {
+        if let (Some(settings), NodeValue::Map(entries)) = (settings, &mut node.kind) {
             for (name, node) in entries {
                 let found = settings.iter().find(|(known, _)| known == name);
                 match found.map(|(_, needs)| *needs) {
@@ -173,12 +173,15 @@ fn types(form: &Value) -> Vec<&str> {
 fn read(node: &mut Node, schema: &Value, root: &Value) {
     let forms = forms(schema, root);
     let of = |wanted: &str| (forms.iter().copied()).find(|form| types(form).contains(&wanted));
-    let is_scalar = !matches!(node.kind, Kind::Map(_) | Kind::List(_) | Kind::Null);
+    let is_scalar = !matches!(
+        node.kind,
+        NodeValue::Map(_) | NodeValue::List(_) | NodeValue::Null
+    );
     if is_scalar && of("array").is_some() && of("string").is_none() {
         *node = list(node.clone());
     }
     match &mut node.kind {
-        Kind::Map(entries) => {
+        NodeValue::Map(entries) => {
             let Some(form) = of("object") else {
                 return;
             };
@@ -190,7 +193,7 @@ fn read(node: &mut Node, schema: &Value, root: &Value) {
                 read(child, below, root);
             }
         }
-        Kind::List(items) => {
+        NodeValue::List(items) => {
             let Some(form) = of("array") else {
                 return;
             };
@@ -198,8 +201,8 @@ fn read(node: &mut Node, schema: &Value, root: &Value) {
                 read(item, &form["items"], root);
             }
         }
-        Kind::Null => {}
-        Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {
+        NodeValue::Null => {}
+        NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::Text(_) => {
             let types: Vec<&str> = forms.iter().flat_map(|form| types(form)).collect();
             let is_word = |form: &&Value| form.get("enum").is_some() || form.get("const").is_some();
             scalar(node, &types, forms.iter().any(is_word));
@@ -211,18 +214,18 @@ fn read(node: &mut Node, schema: &Value, root: &Value) {
 fn scalar(node: &mut Node, types: &[&str], word: bool) {
     let has = |wanted: &str| types.contains(&wanted);
     let read = match &node.kind {
-        Kind::Text(text) if write::has_variable(text) => None,
-        Kind::Text(text) if word => Some(Kind::Text(text.to_ascii_lowercase())),
-        Kind::Text(_) if has("string") => None,
-        Kind::Text(text) if has("boolean") => boolean(text).map(Kind::Bool),
-        Kind::Text(text) if has("integer") || has("number") => {
-            Some(tree::plain(text)).filter(|kind| matches!(kind, Kind::Number(_)))
+        NodeValue::Text(text) if write::has_variable(text) => None,
+        NodeValue::Text(text) if word => Some(NodeValue::Text(text.to_ascii_lowercase())),
+        NodeValue::Text(_) if has("string") => None,
+        NodeValue::Text(text) if has("boolean") => boolean(text).map(NodeValue::Bool),
+        NodeValue::Text(text) if has("integer") || has("number") => {
+            Some(tree::plain(text)).filter(|kind| matches!(kind, NodeValue::Number(_)))
         }
-        Kind::Number(number) if has("string") && !has("integer") && !has("number") => {
-            Some(Kind::Text(number.to_string()))
+        NodeValue::Number(number) if has("string") && !has("integer") && !has("number") => {
+            Some(NodeValue::Text(number.to_string()))
         }
-        Kind::Bool(value) if has("string") && !has("boolean") => {
-            Some(Kind::Text(value.to_string()))
+        NodeValue::Bool(value) if has("string") && !has("boolean") => {
+            Some(NodeValue::Text(value.to_string()))
         }
         _ => None,
     };

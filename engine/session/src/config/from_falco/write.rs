@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::super::tree::{Kind, Node};
+use super::super::tree::{Node, NodeValue};
 
 /// Writes `key: value`.
 pub(super) fn entry(yaml: &mut String, indent: usize, key: &str, node: &Node) {
@@ -17,12 +17,12 @@ pub(super) fn entry(yaml: &mut String, indent: usize, key: &str, node: &Node) {
 fn below(yaml: &mut String, indent: usize, node: &Node) {
     let blanks = "  ".repeat(indent);
     match &node.kind {
-        Kind::Map(entries) => {
+        NodeValue::Map(entries) => {
             for (key, node) in entries {
                 entry(yaml, indent, key, node);
             }
         }
-        Kind::List(items) => {
+        NodeValue::List(items) => {
             for item in items {
                 let _ = match scalar(item) {
                     Some(text) => writeln!(yaml, "{blanks}- {text}"),
@@ -31,19 +31,21 @@ fn below(yaml: &mut String, indent: usize, node: &Node) {
                 below(yaml, indent + 1, item);
             }
         }
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) | Kind::Text(_) => {}
+        NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) | NodeValue::Text(_) => {}
     }
 }
 
 /// A value that fits on the line of its key.
 fn scalar(node: &Node) -> Option<String> {
     match &node.kind {
-        Kind::List(items) => items.is_empty().then(|| "[]".to_owned()),
-        Kind::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
+        NodeValue::List(items) => items.is_empty().then(|| "[]".to_owned()),
+        NodeValue::Map(entries) => entries.is_empty().then(|| "{}".to_owned()),
         // its type shows when it is filled in
-        Kind::Text(text) if is_variable(text) => Some(text.clone()),
-        Kind::Text(text) => Some(quoted(&dollars(text))),
-        Kind::Null | Kind::Bool(_) | Kind::Number(_) => Some(node.json().to_string()),
+        NodeValue::Text(text) if is_variable(text) => Some(text.clone()),
+        NodeValue::Text(text) => Some(quoted(&dollars(text))),
+        NodeValue::Null | NodeValue::Bool(_) | NodeValue::Number(_) => {
+            Some(node.json().to_string())
+        }
     }
 }
 
