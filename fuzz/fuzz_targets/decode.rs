@@ -5,7 +5,7 @@
 
 use decode::json::Context;
 use decode::{falco, json, text};
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, EventKind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, EventKind, Header, Part, Status};
 use driver_api::table;
 use lanner_fuzz::repaired;
 use libfuzzer_sys::fuzz_target;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use driver_api::event::layout::AttachmentHeader;
-use driver_api::event::{Abi, Encoding, EventBuilder, Header, EventKind, PartAt, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, EventKind, Header, PartAt, Status};
 use driver_api::table::SYSCALLS;
 use tempfile::NamedTempFile;
 use zerocopy::FromBytes;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::{env, fs};
 
-use driver_api::event::{Abi, Encoding, EventBuilder, Fact, Header, EventKind, Part, Status};
+use driver_api::event::{Abi, Encoding, EventBuilder, EventKind, Fact, Header, Part, Status};
 use driver_api::table::SYSCALLS;
 use inspect::Clock;
 use recording::Writer;

@@ -7,6 +7,7 @@ use delivery::Outputs;
 use test_support::{skipped, wait_until};
 
 use crate::disk::spooled;
+use crate::session::BIN;
 use crate::stage::{Gate, counts, push};
 
 /// A small tmpfs that goes with it.
@@ -32,6 +33,13 @@ impl<'a> Disk<'a> {
             at += 4096;
         }
         ballast
+    }
+
+    /// Makes it read-only (`ro`) or writable (`rw`).
+    fn remount(&self, option: &str) {
+        let option = format!("remount,{option}");
+        let done = Command::new("mount").args(["-o", &option]).arg(self.0).status();
+        assert!(done.is_ok_and(|status| status.success()));
     }
 }
 
@@ -101,14 +109,8 @@ fn a_broken_disk_at_the_start_does_not_keep_alerts_from_an_output() {
             skipped("a full disk takes a mount, and so root");
             return;
         };
-        let how = |option: &str| {
-            let option = format!("remount,{option}");
-            let mut done = Command::new("mount");
-            let done = done.args(["-o", &option]).arg(&mount);
-            assert!(done.status().is_ok_and(|status| status.success()));
-        };
         let ballast = disk.fill();
-        remount.iter().for_each(|option| how(option));
+        remount.iter().for_each(|option| disk.remount(option));
         let gate = Gate::new(&folder.path().join("gate"));
         let lane = spooled("g", &disk.0.join("g.redb"));
         let outputs = Outputs::start(vec![gate.planned(lane)]).expect("it starts");
@@ -121,7 +123,7 @@ fn a_broken_disk_at_the_start_does_not_keep_alerts_from_an_output() {
         gate.set("away");
         push(&outputs, 4000..4010);
         wait_until("they are offered", || counts(&outputs, "g").retries > 0);
-        remount.iter().for_each(|_| how("rw"));
+        remount.iter().for_each(|_| disk.remount("rw"));
         std::fs::remove_file(&ballast).expect("it is there");
         wait_until("what is left goes to the disk", || {
             counts(&outputs, "g").stored == 10
@@ -157,4 +159,28 @@ fn a_disk_that_is_full_at_the_start_does_not_stop_the_capture() {
     });
     assert_eq!(gate.numbers(), (0..10).collect::<Vec<_>>());
     assert_eq!(outputs.finish()[0].counts.lost(), 0);
+}
+
+/// The disk of the alerts' files is read-only when lanner begins: a warning, and the capture goes on.
+#[test]
+fn a_read_only_disk_for_captures_does_not_stop_the_capture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mount = folder.path().join("disk");
+    let Some(disk) = Disk::new(&mount) else {
+        skipped("a read-only disk takes a mount, and so root");
+        return;
+    };
+    disk.remount("ro");
+    let place = mount.join("alert");
+    let capture = format!(
+        "capture={{enabled: true, mode: all_rules, path_prefix: {}}}",
+        place.display()
+    );
+    let output = Command::new(BIN)
+        .args(["run", "--driver", "ptrace", "-o", &capture, "--", "true"])
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("alerts have no files until"), "{said}");
 }

@@ -48,7 +48,7 @@ impl Folder {
                 "capture.path_prefix does not end with the beginning of a name",
             )
         })?;
-        Self::check(config)?;
+        files::check_store(&config.path_prefix).map_err(io::Error::other)?;
         let failed =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         if !path.is_dir() {
@@ -68,16 +68,23 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Makes a file and removes it, so that an unusable folder is found before the first alert. A full disk is no error, as it
-    /// may have room by then.
+    /// Makes a file and removes it, so that an unusable folder is found before the first alert. A disk that is full or read-only
+    /// is a warning, as files may be possible by then.
     fn try_out(&self) -> io::Result<()> {
-        use io::ErrorKind::{AlreadyExists, QuotaExceeded, StorageFull};
+        use io::ErrorKind::{AlreadyExists, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let (name, _file) = match self.create(0, u64::from(std::process::id())) {
             Ok(made) => made,
-            Err(error) => {
-                let can_be = matches!(error.kind(), AlreadyExists | QuotaExceeded | StorageFull);
-                return if can_be { Ok(()) } else { Err(error) };
+            Err(error) if error.kind() == AlreadyExists => return Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    QuotaExceeded | ReadOnlyFilesystem | StorageFull
+                ) =>
+            {
+                tracing::warn!("alerts have no files until their folder can be written: {error}");
+                return Ok(());
             }
+            Err(error) => return Err(error),
         };
         Ok(unlinkat(
             self.descriptor.as_fd(),
