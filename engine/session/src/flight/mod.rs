@@ -163,7 +163,7 @@ impl FlightRecorder {
             jobs: Some(jobs),
             returned,
             thread: None,
-            live,
+            live: origin.live,
             warned: false,
             complained: None,
             owed: None,
