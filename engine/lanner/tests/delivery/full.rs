@@ -38,7 +38,10 @@ impl<'a> Disk<'a> {
     /// Makes it read-only (`ro`) or writable (`rw`).
     fn remount(&self, option: &str) {
         let option = format!("remount,{option}");
-        let done = Command::new("mount").args(["-o", &option]).arg(self.0).status();
+        let done = Command::new("mount")
+            .args(["-o", &option])
+            .arg(self.0)
+            .status();
         assert!(done.is_ok_and(|status| status.success()));
     }
 }
