@@ -87,8 +87,9 @@ class Runs:
 
 
 def prepare():
-    """Addresses that are the same in each run, and System V objects and a host name of its own."""
+    """Addresses and a priority that are the same in each run, and System V objects and a host name of its own."""
     os.setsid()
+    os.setpriority(os.PRIO_PROCESS, 0, 0)
     libc = ctypes.CDLL(None)
     libc.personality(ADDR_NO_RANDOMIZE)
     libc.unshare(CLONE_NEWUTS | CLONE_NEWIPC)

@@ -12,7 +12,6 @@ import text
 MISSING = "(nothing)"
 # This driver sees calls at their entry alone, and leaves some to themselves.
 ENTRY_ONLY = "ptrace-notify"
-AT_ENTRY = "ptrace-notify shows what is there when a call is entered: the kernel writes this memory later"
 # Calls with memory that the kernel reads and then writes. Their table does not say so (drivers/tests/syscalls/gaps.rs).
 CHANGED = """_newselect accept accept4 adjtimex capget capset clock_adjtime copy_file_range getpeername getsockname getsockopt
 io_setup io_uring_setup name_to_handle_at poll ppoll pselect6 recvfrom recvmmsg recvmsg sched_setattr select sendfile splice
@@ -68,13 +67,14 @@ class Table:
             key = (driver, one.name, name, left, right)
             if key not in self.seen:
                 found = judge.RAW_HERE if right == MISSING else verdict(left, right)
+                if driver == ENTRY_ONLY and found in (judge.RAW_HERE, judge.WRONG) and self.is_written(one.name, name):
+                    # the kernel writes this memory later
+                    continue
                 self.seen[key] = (found, program)
 
     def explanation(self, key, verdict):
         """Why a value differs, if that is known."""
         driver, name, param, left, right = key
-        if driver == ENTRY_ONLY and verdict == judge.WRONG and self.is_written(name, param):
-            return AT_ENTRY
         for calls, params, found, word, reason in self.explained:
             if word == judge.NAMES[verdict] and calls.fullmatch(name) and params.fullmatch(param) and found.search(f"{left} | {right}"):
                 return reason
@@ -107,17 +107,35 @@ class Table:
 
 
 def align(left, right):
-    """Pairs of calls, by their names; None where one side has none."""
+    """Pairs of calls, by their names, in the order of the left ones; None where one side has none."""
+    # when a program prints depends on how long its lines are, thus on results: what it prints is aligned apart
+    others, alone = [None] * len(left), []
+    for prints in (False, True):
+        here, there = ([at for at, one in enumerate(side) if is_print(one) == prints] for side in (left, right))
+        for at, other in align_names([left[at] for at in here], [right[at] for at in there]):
+            if at is None:
+                alone.append((None, other))
+            else:
+                others[here[at]] = other
+    return [*zip(left, others), *alone]
+
+
+def is_print(one):
+    return one.name == "write" and one.params[:1] in (["1"], ["2"])
+
+
+def align_names(left, right):
+    """Where in the left ones a call is, and the right one; None where one side has none."""
     names, others = [one.name for one in left], [one.name for one in right]
     if names == others:
-        yield from zip(left, right)
+        yield from enumerate(right)
         return
     matcher = difflib.SequenceMatcher(None, names, others, autojunk=False)
     for tag, a, b, c, d in matcher.get_opcodes():
         if tag == "equal":
-            yield from zip(left[a:b], right[c:d])
+            yield from zip(range(a, b), right[c:d])
         else:
-            yield from ((one, None) for one in left[a:b])
+            yield from ((at, None) for at in range(a, b))
             yield from ((None, one) for one in right[c:d])
 
 

@@ -3,6 +3,7 @@
 import unittest
 
 import judge
+import table
 import text
 
 
@@ -76,6 +77,13 @@ class Values(unittest.TestCase):
     def test_a_parameter_that_means_nothing_may_be_left_out(self):
         pairs = judge.parameters(["a", "FUTEX_WAIT", "7"], ["a", "FUTEX_WAIT", "0x5", "7"])
         self.assertEqual(pairs, [("a", "a"), ("FUTEX_WAIT", "FUTEX_WAIT"), ("7", "7")])
+
+    def test_what_a_program_prints_is_aligned_apart(self):
+        lines = lambda *said: [text.call(line) for line in said]
+        ours = lines("bpf(0) = 0", "bpf(1) = 0", 'write(1, "a", 1) = 1', "bpf(2) = 0", "bpf(2) = 0")
+        theirs = lines("bpf(0) = 0", 'write(1, "b", 1) = 1', "bpf(1) = 0", "bpf(2) = 0")
+        pairs = [(one and one.params[0], other and other.params[0]) for one, other in table.align(theirs, ours)]
+        self.assertEqual(pairs, [("0", "0"), ("1", "1"), ("1", "1"), ("2", "2"), (None, "2")])
 
 
 if __name__ == "__main__":
