@@ -131,7 +131,12 @@ impl PtraceCapture {
 
     /// Follows a thread whose parent was killed and did not report it. If the parent's exit was delivered already,
     /// the birth comes after it.
+    ///
+    /// Its end makes orphans, which are adopted at once: one that a caller has listed before may be gone by its turn.
     pub(super) fn adopt_orphan(&mut self, child: pid_t, parent: Option<pid_t>, sink: Sink) {
+        if !self.tracees.is_pending(child) {
+            return;
+        }
         let id = child.unsigned_abs();
         // a thread that was ended by another one's exec does not report its child either, but its process lives
         let parent = parent.or_else(|| {

@@ -216,6 +216,11 @@ impl Tracees {
         self.pending_births.values().any(PendingBirth::has_stopped)
     }
 
+    /// Whether something came from this thread before its birth was reported.
+    pub(crate) fn is_pending(&self, tid: pid_t) -> bool {
+        self.pending_births.contains_key(&tid)
+    }
+
     /// Keeps the first stop of a thread until its birth is reported.
     pub(crate) fn keep_first_stop(&mut self, stop: Stop) {
         let tid = stop.tid();
