@@ -7,7 +7,7 @@ import bzimage
 import store
 
 # What the machine and the suites need of a kernel, built in: kernels that test-kernels passes by --kernel have no modules.
-# UNIX_DIAG has the other end of a Unix socket for ptrace before Linux 5.6; the ptrace driver makes POSIX_TIMERS.
+# UNIX_DIAG has the other end of a Unix socket for ptrace before Linux 5.6; the ptrace driver needs POSIX_TIMERS.
 REQUIRED = (
     "64BIT", "BLK_DEV_INITRD", "BINFMT_ELF", "BINFMT_SCRIPT", "DEVTMPFS", "PROC_FS", "SYSFS", "TMPFS", "UNIX",
     "UNIX_DIAG", "POSIX_TIMERS", "PCI", "VIRTIO_PCI", "VIRTIO_CONSOLE",

@@ -276,19 +276,13 @@ pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Optio
     let narrow = has_narrow_pointers(layout);
     let size = kind.size(layout);
     let own = size.and_then(|size| bytes.get(..size));
+    let bits = |width| number::of_memory(bytes, 0, width, narrow);
     Some(match kind {
         Kind::Number(number, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Number(Number::new(bits, *width, number.reading()))
+            Value::Number(Number::new(bits(*width)?, *width, number.reading()))
         }
-        Kind::Flags(set, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Flags(Flags(bits, set.of(layout)))
-        }
-        Kind::Enum(set, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Enum(Enum(bits, set.of(layout)))
-        }
+        Kind::Flags(set, width) => Value::Flags(Flags(bits(*width)?, set.of(layout))),
+        Kind::Enum(set, width) => Value::Enum(Enum(bits(*width)?, set.of(layout))),
         Kind::CapSet => {
             let half = |at| number::of_memory(bytes, at, Width::U32, narrow);
             // version 1 of the structure has one half only
@@ -299,8 +293,7 @@ pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Optio
             Value::Ip(Ip(Ipv6Addr::from(ip).into()))
         }
         Kind::To(_, _, width) => {
-            let bits = number::of_memory(bytes, 0, *width, narrow)?;
-            Value::Number(Number::new(bits, *width, Reading::Address))
+            Value::Number(Number::new(bits(*width)?, *width, Reading::Address))
         }
         Kind::Rest => Value::Inline(Inline(bytes)),
         // a structure can be captured in part

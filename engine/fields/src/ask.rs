@@ -17,17 +17,20 @@ fn status(view: &View<'_>) -> Option<Status<Vec<u8>>> {
     Some(Status::parse(text))
 }
 
+/// `VmSize`, `VmRSS` or `VmSwap`, in units of that many bytes. A kernel thread has none.
+fn memory_in<'a>(view: &View<'a>, key: &str, unit: u64) -> Value<'a> {
+    let bytes = status(view).and_then(|status| status.memory(key));
+    bytes.map_or(Value::None, |bytes| Value::U64(bytes / unit))
+}
+
 /// `VmSize`, `VmRSS` or `VmSwap`, in bytes.
 pub(super) fn memory_bytes<'a>(view: &View<'a>, key: &str) -> Value<'a> {
-    // A kernel thread has no such line.
-    let bytes = status(view).and_then(|status| status.memory(key));
-    bytes.map_or(Value::None, Value::U64)
+    memory_in(view, key, 1)
 }
 
 /// The same in KiB.
 pub(super) fn memory<'a>(view: &View<'a>, key: &str) -> Value<'a> {
-    let bytes = status(view).and_then(|status| status.memory(key));
-    bytes.map_or(Value::None, |bytes| Value::U64(bytes / 1024))
+    memory_in(view, key, 1024)
 }
 
 /// The process group's id in the process's own pid namespace.

@@ -45,11 +45,9 @@ pub(super) fn argument(kind: &Kind, given: &Given) -> Result<Argument, ValueErro
 
 /// A number of this kind, by its name or by its digits.
 fn numeral(kind: Number, text: &str) -> Result<u64, ValueError> {
-    if let Number::ClockId = kind {
-        return named("clock", text);
-    }
     match kind.reading() {
         Reading::DirFd if text == "AT_FDCWD" => Ok(i64::from(libc::AT_FDCWD).cast_unsigned()),
+        Reading::ClockId => named("clock", text),
         Reading::Signal => named("signal", text),
         Reading::Mode | Reading::FileType => octal(text),
         Reading::Signed
@@ -63,7 +61,6 @@ fn numeral(kind: Number, text: &str) -> Result<u64, ValueError> {
         | Reading::IpcKey
         | Reading::Limit
         | Reading::Ioprio
-        | Reading::ClockId
         | Reading::WaitStatus
         | Reading::Ip4
         | Reading::Network => number(text),
