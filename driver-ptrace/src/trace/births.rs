@@ -4,6 +4,8 @@
 //! is killed in that moment never does. So what comes from a thread before its birth is kept until the birth is
 //! reported, or until it is clear that it will not be.
 
+use std::time::Instant;
+
 use driver_api::event::{EventKind, Header};
 use driver_api::table::Returns;
 use libc::pid_t;
@@ -13,7 +15,7 @@ use super::tracees::{Call, Early, Thread};
 use crate::clone;
 use crate::events::Sink;
 use crate::threads::{self, Owner};
-use crate::tracee::{BirthKind, BirthStop, Gone, Stop};
+use crate::tracee::{self, BirthKind, BirthStop, Gone, Stop};
 
 /// Who was born.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +59,7 @@ impl PtraceCapture {
                 flags & clone::THREAD != 0
             };
         let child_tid = child as pid_t;
-        if !self.tracees.contains(child_tid) {
+        if !self.tracees.is_late_report(child_tid) {
             let birth = Birth {
                 child: child_tid,
                 tgid: if is_thread { tgid } else { child },
@@ -140,7 +142,7 @@ impl PtraceCapture {
         let id = child.unsigned_abs();
         // a thread that was ended by another one's exec does not report its child either, but its process lives
         let parent = parent.or_else(|| {
-            let process = threads::parent(id)? as pid_t;
+            let process = self.tracees.parent_of_pending(child)?;
             self.tracees.contains(process).then_some(process)
         });
         let header = match (parent, self.tracees.last_killed()) {
@@ -160,6 +162,34 @@ impl PtraceCapture {
             owner: threads::owner(id),
         };
         self.follow_child(&header, birth, sink);
+        if let Some(thread) = self.tracees.get_mut(child) {
+            thread.reported = false;
+        }
         self.catch_up(child, sink);
+    }
+
+    /// Follows the threads whose parents have not reported them in time. A parent that is still traced may have: the
+    /// kernel hands out the stops of young threads first, and busy ones can keep an old one's waiting.
+    pub(super) fn adopt_overdue(&mut self, sink: Sink) {
+        for child in self.tracees.overdue() {
+            self.ask_parent_of(child, sink);
+            self.adopt_orphan(child, None, sink);
+        }
+    }
+
+    /// Handles the stops of a pending thread's parent that wait to be handed out.
+    fn ask_parent_of(&mut self, child: pid_t, sink: Sink) {
+        let Some(parent) = self.tracees.parent_of_pending(child) else {
+            return;
+        };
+        for tid in self.tracees.of_process(parent) {
+            if !self.tracees.is_pending(child) {
+                return;
+            }
+            if let Ok(Some(wait)) = tracee::wait_for(tid) {
+                self.pinner.stopped(tid, Instant::now());
+                self.handle(wait, sink);
+            }
+        }
     }
 }

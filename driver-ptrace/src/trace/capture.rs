@@ -133,13 +133,6 @@ impl PtraceCapture {
         Ok(Polled::Ended(self.life.status()))
     }
 
-    /// Follows the threads whose parents died before they could report them.
-    fn adopt_overdue(&mut self, sink: Sink) {
-        for tid in self.tracees.overdue() {
-            self.adopt_orphan(tid, None, sink);
-        }
-    }
-
     /// How long to wait for the next stop.
     fn patience(&mut self, left: Duration) -> Duration {
         let deserted = self.tracees.is_deserted();

@@ -21,6 +21,8 @@ use crate::tracee::Stop;
 const OVERDUE: Duration = Duration::from_millis(200);
 /// After this time an end without a birth is forgotten: it was of a child of lanner's that was never a tracee.
 const FORGOTTEN: Duration = Duration::from_secs(5);
+/// How long a parent may take to report a child that has been adopted meanwhile.
+const LATEST_REPORT: Duration = Duration::from_secs(60);
 
 /// A traced thread.
 #[derive(Debug)]
@@ -29,6 +31,8 @@ pub(crate) struct Thread {
     pub(crate) owner: Owner,
     /// The thread that made it; 0: one that is not traced.
     pub(crate) parent: pid_t,
+    /// The thread that made it has reported its birth, or will not be asked to.
+    pub(crate) reported: bool,
     /// How many times it has stopped.
     pub(crate) stops: u32,
     /// The call that it is in, from its entry stop to its exit stop.
@@ -53,6 +57,7 @@ impl Thread {
             tgid,
             owner,
             parent,
+            reported: true,
             stops: 0,
             call: None,
             shares_ids: None,
@@ -99,6 +104,8 @@ impl Call {
 pub(crate) struct PendingBirth {
     pub(crate) state: Early,
     since: Instant,
+    /// Its parent, if it has been killed in its first stop: its end leaves nothing to ask.
+    parent: Option<u32>,
 }
 
 /// How far a thread got before its birth was reported.
@@ -134,6 +141,8 @@ impl PendingBirth {
 pub(crate) struct Tracees {
     threads: IdMap<Thread>,
     pending_births: IdMap<PendingBirth>,
+    /// The threads that have ended before the reports of their births came, and when they ended.
+    ended_unreported: IdMap<Instant>,
     /// The exit event of the thread that was killed last, and when that was.
     last_killed: Option<(Header, Instant)>,
 }
@@ -172,12 +181,33 @@ impl Tracees {
     }
 
     pub(crate) fn remove(&mut self, tid: pid_t) -> Option<Thread> {
-        self.threads.remove(&tid)
+        let thread = self.threads.remove(&tid)?;
+        if !thread.reported {
+            self.ended_unreported.insert(tid, Instant::now());
+        }
+        Some(thread)
+    }
+
+    /// Notes that a birth is reported now. Returns whether it was delivered before: the parent's stop has come late.
+    pub(crate) fn is_late_report(&mut self, child: pid_t) -> bool {
+        if let Some(thread) = self.threads.get_mut(&child) {
+            thread.reported = true;
+            return true;
+        }
+        self.ended_unreported.remove(&child).is_some()
+    }
+
+    /// The threads of a process.
+    pub(crate) fn of_process(&self, pid: pid_t) -> Vec<pid_t> {
+        let threads = self.threads.iter();
+        let own = threads.filter(|(_, thread)| thread.tgid == pid.unsigned_abs());
+        own.map(|(tid, _)| *tid).collect()
     }
 
     pub(crate) fn clear(&mut self) {
         self.threads.clear();
         self.pending_births.clear();
+        self.ended_unreported.clear();
     }
 
     /// Notes that all threads of a process have a filter of their own. Returns those that would not stop before the filter
@@ -224,32 +254,32 @@ impl Tracees {
     /// Keeps the first stop of a thread until its birth is reported.
     pub(crate) fn keep_first_stop(&mut self, stop: Stop) {
         let tid = stop.tid();
-        let pending = PendingBirth {
-            since: self.since(tid),
-            state: Early::Stopped(stop),
+        let parent = match self.is_pending(tid) {
+            true => threads::parent(tid.unsigned_abs()),
+            false => None,
         };
-        self.pending_births.insert(tid, pending);
+        self.keep(tid, Early::Stopped(stop), parent);
     }
 
     /// Keeps the end of a thread until its birth is reported.
     pub(crate) fn keep_end(&mut self, tid: pid_t, status: c_int) {
-        let pending = PendingBirth {
-            since: self.since(tid),
-            state: Early::Ended {
-                status,
-                after_stop: self
-                    .pending_births
-                    .get(&tid)
-                    .is_some_and(PendingBirth::has_stopped),
-            },
-        };
-        self.pending_births.insert(tid, pending);
+        let before = self.pending_births.get(&tid);
+        let after_stop = before.is_some_and(PendingBirth::has_stopped);
+        let parent = before.and_then(|pending| pending.parent);
+        self.keep(tid, Early::Ended { status, after_stop }, parent);
     }
 
-    /// Since when a thread's birth is pending.
-    fn since(&self, tid: pid_t) -> Instant {
-        let pending = self.pending_births.get(&tid);
-        pending.map_or_else(Instant::now, |pending| pending.since)
+    fn keep(&mut self, tid: pid_t, state: Early, parent: Option<u32>) {
+        // its id is in use again
+        self.ended_unreported.remove(&tid);
+        let before = self.pending_births.get(&tid);
+        let since = before.map_or_else(Instant::now, |pending| pending.since);
+        let pending = PendingBirth {
+            state,
+            since,
+            parent,
+        };
+        self.pending_births.insert(tid, pending);
     }
 
     /// What came from a thread before its birth was reported.
@@ -277,7 +307,16 @@ impl Tracees {
 
     /// Whether no traced thread is left that would report this thread's birth.
     pub(crate) fn is_orphan(&self, tid: pid_t) -> bool {
-        threads::parent(tid.unsigned_abs()).is_none_or(|parent| !self.contains(parent as pid_t))
+        self.parent_of_pending(tid)
+            .is_none_or(|parent| !self.contains(parent))
+    }
+
+    /// The process that made a thread with a pending birth, as far as that can still be known.
+    pub(crate) fn parent_of_pending(&self, tid: pid_t) -> Option<pid_t> {
+        let pending = self.pending_births.get(&tid);
+        let kept = pending.and_then(|pending| pending.parent);
+        let parent = kept.or_else(|| threads::parent(tid.unsigned_abs()));
+        parent.and_then(|parent| pid_t::try_from(parent).ok())
     }
 
     /// The threads with a pending birth that no traced thread would report.
@@ -290,13 +329,15 @@ impl Tracees {
             .collect()
     }
 
-    /// The threads whose births are not going to be reported, because that would have happened by now.
+    /// The threads whose births have waited too long for a report.
     pub(crate) fn overdue(&mut self) -> Vec<pid_t> {
         if self.pending_births.is_empty() {
             return Vec::new();
         }
         self.pending_births
             .retain(|_, pending| pending.has_stopped() || pending.since.elapsed() < FORGOTTEN);
+        self.ended_unreported
+            .retain(|_, ended| ended.elapsed() < LATEST_REPORT);
         let alone = self.threads.is_empty();
         self.pending_births
             .iter()
@@ -315,6 +356,15 @@ impl Tracees {
 mod tests {
     use super::*;
 
+    fn owner() -> Owner {
+        Owner {
+            uid: 0,
+            gid: 0,
+            euid: 0,
+            egid: 0,
+        }
+    }
+
     #[test]
     fn an_end_without_a_stop_is_of_no_tracee() {
         let mut tracees = Tracees::default();
@@ -328,5 +378,31 @@ mod tests {
                 after_stop: false
             })
         ));
+    }
+    #[test]
+    fn a_report_that_comes_after_its_childs_end_is_late_once() {
+        let mut tracees = Tracees::default();
+        let unreported = Thread {
+            reported: false,
+            ..Thread::new(7, owner(), 1)
+        };
+        tracees.insert(7, unreported);
+        tracees.remove(7);
+        assert!(tracees.is_late_report(7));
+        assert!(!tracees.is_late_report(7), "the id has a new owner");
+        // the first stop of a new owner of the id
+        tracees.ended_unreported.insert(8, Instant::now());
+        tracees.keep_end(8, 0);
+        assert!(!tracees.is_late_report(8));
+    }
+
+    #[test]
+    fn a_report_in_the_life_of_an_adopted_child_leaves_nothing_behind() {
+        let mut tracees = Tracees::default();
+        tracees.insert(7, Thread::new(7, owner(), 1));
+        tracees.get_mut(7).expect("inserted").reported = false;
+        assert!(tracees.is_late_report(7));
+        tracees.remove(7);
+        assert!(!tracees.is_late_report(7));
     }
 }

@@ -67,12 +67,20 @@ pub(crate) fn interrupt(tid: pid_t) -> Result<(), Gone> {
 /// With `block`, returns `None` only if a signal handler has interrupted the wait; without it, also if no tracee
 /// has stopped.
 pub(crate) fn wait(block: bool) -> Result<Option<Wait>, NoTracees> {
+    wait_as(-1, if block { 0 } else { libc::WNOHANG })
+}
+
+/// Takes a stop or the end of one tracee, if it has one to report.
+pub(crate) fn wait_for(tid: pid_t) -> Result<Option<Wait>, NoTracees> {
+    wait_as(tid, libc::WNOHANG)
+}
+
+fn wait_as(tid: pid_t, flags: c_int) -> Result<Option<Wait>, NoTracees> {
     let mut status: c_int = 0;
-    let flags = if block { 0 } else { libc::WNOHANG };
     // SAFETY: the kernel writes one int.
     let tid = unsafe {
         libc::waitpid(
-            -1,
+            tid,
             &raw mut status,
             flags | libc::__WALL | libc::__WNOTHREAD,
         )
