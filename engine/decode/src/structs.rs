@@ -100,13 +100,7 @@ impl<'a> Struct<'a> {
             .find(|((one, ..), _)| one.offset == field.offset)?
             .1
             .as_ref()?;
-        Some(Value::Array(Array::new(
-            of,
-            self.layout,
-            bytes,
-            false,
-            *cut,
-        )))
+        Array::new(of, self.layout, bytes, false, *cut).map(Value::Array)
     }
 
     /// The same, for the structure with this name in `structs.tbl`.
@@ -230,20 +224,22 @@ impl<'a> Struct<'a> {
 }
 
 impl<'a> Array<'a> {
+    /// None: not even the first element was captured whole.
     pub(super) fn new(
         kind: &'static Kind,
         layout: usize,
         bytes: &'a [u8],
         single: bool,
         cut: bool,
-    ) -> Self {
-        Self {
+    ) -> Option<Self> {
+        let array = Self {
             kind,
             layout,
             bytes,
             single,
             cut,
-        }
+        };
+        (!cut || array.iter().next().is_some()).then_some(array)
     }
 
     /// The elements that were captured whole.

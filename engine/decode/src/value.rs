@@ -231,9 +231,9 @@ fn memory<'a>(
         }
         Kind::Array(of, len) => {
             let single = matches!(len.from, LenFrom::Const(1));
-            Value::Array(Array::new(of, layout, bytes, single, cut))
+            Value::Array(Array::new(of, layout, bytes, single, cut)?)
         }
-        Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)),
+        Kind::Pointers(of, _) => Value::Array(Array::new(of, layout, bytes, false, cut)?),
         Kind::SigArg => Value::Signals(Signals::of_memory(bytes, cut)),
         Kind::Buffer(buffer, _) => match buffer {
             Buffer::Name => Value::Str(Str(attached)),
@@ -311,7 +311,7 @@ pub(super) fn in_place<'a>(kind: &Kind, layout: usize, bytes: &'a [u8]) -> Optio
         Kind::Buffer(Buffer::Sigset, _) => Value::Signals(Signals::of_memory(own?, false)),
         Kind::Buffer(Buffer::SockAddr, _) => Value::SockAddr(SockAddr::parse(own?)?),
         Kind::Buffer(Buffer::HwAddr, _) => Value::HwAddr(HwAddr(own?)),
-        Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)),
+        Kind::Array(of, _) => Value::Array(Array::new(of, layout, own?, false, false)?),
         // no field of a structure is of these kinds
         Kind::Buffer(
             Buffer::Bytes

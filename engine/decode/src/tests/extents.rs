@@ -229,3 +229,16 @@ fn what_pointers_in_a_structure_point_to_is_shown_in_their_place() {
     );
     assert_eq!(shown(None), line("0x7f0000009000"));
 }
+
+#[test]
+fn an_array_without_a_whole_element_is_an_address() {
+    let poll = |bytes: &[u8]| with_fault("poll", &[N(0x7000), N(2), N(0)], 0, bytes, 16);
+    assert_eq!(
+        poll(&[1; 4]),
+        "poll(0x7000, 2, 0) = -1 EFAULT (Bad address)"
+    );
+    let first = [1, 0, 0, 0, 1, 0, 0, 0];
+    let whole = "poll([{fd=1, events=POLLIN}, ...], 2, 0) = -1 EFAULT (Bad address)";
+    assert_eq!(poll(&first), whole);
+    assert_eq!(poll(&[&first[..], &[1; 4]].concat()), whole);
+}
