@@ -113,6 +113,11 @@ fn lookups() -> Vec<Gap> {
         ),
         Gap::program(),
         Gap::named_files(),
+        Gap::new(
+            "the ends of many sockets",
+            "they are looked up in /proc, of at most 500 sockets a second; beyond that a socket has its type alone",
+            TRACE,
+        ),
         Gap::arriving_signals(),
         Gap::new(
             "cgroup ids",

@@ -237,6 +237,16 @@ pub struct Descriptor {
     pub file: Option<FileId>,
     /// The number of the terminal, `/dev/pts/N`, whose controlling side (`/dev/ptmx`) this is.
     pub(super) terminal: Option<u32>,
+    /// For a socket: when /proc was asked about it.
+    pub(super) looked_up: Option<LookedUp>,
+}
+
+/// Which socket /proc was asked about, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LookedUp {
+    pub(super) inode: u64,
+    /// In nanoseconds of event time.
+    pub(super) time_ns: u64,
 }
 
 /// Identifies a file on this host.
@@ -273,6 +283,7 @@ impl Descriptor {
             netlink: None,
             file: None,
             terminal: None,
+            looked_up: None,
         }
     }
 

@@ -37,8 +37,13 @@ impl Inspector {
     pub(super) fn forget(&mut self, effect: Effect, call: &Call<'_, '_>, seen: &mut Seen) {
         let changed = match effect {
             Effect::DupTo(_) if call.fd(0) != call.fd(1) => call.args[1],
-            Effect::Close | Effect::Connect | Effect::Bind | Effect::Listen => call.args[0],
+            Effect::Close => call.args[0],
+            Effect::Connect | Effect::Bind | Effect::Listen => {
+                self.sockets_changed_ns = call.event.header().time_ns;
+                call.args[0]
+            }
             Effect::Send { flags, .. } if call.args[usize::from(flags)] & MSG_FASTOPEN != 0 => {
+                self.sockets_changed_ns = call.event.header().time_ns;
                 call.args[0]
             }
             Effect::Open { path, dirfd, flags } => {

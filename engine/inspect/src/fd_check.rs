@@ -10,7 +10,7 @@ use std::sync::Arc;
 use driver_api::event::Header;
 
 use super::Inspector;
-use super::descriptor::{Descriptor, DescriptorKind};
+use super::descriptor::{Descriptor, DescriptorKind, LookedUp};
 use super::fd_passing::LOOKUPS_PER_S;
 use super::fill::{self, O_CLOEXEC};
 use super::follow::fd_in;
@@ -42,21 +42,73 @@ impl Inspector {
             self.files.remove(files, fd);
             return;
         };
-        let known = self.files.get(files, fd);
+        let known = self.files.get(files, fd).map(|entry| &entry.descriptor);
         // the state has not seen which sockets were made and closed, unless the driver stops threads
-        let may_differ = !self.held && fill::socket_inode(&link).is_some();
-        if known.is_some_and(|entry| !may_differ && is_behind(&entry.descriptor, &link)) {
-            return;
-        }
-        if may_differ && !self.lookups.take(header.time_ns, LOOKUPS_PER_S) {
-            self.files.remove(files, fd);
-            return;
-        }
-        let flags = proc_fs.descriptor_flags(tid, fd);
-        let descriptor = found(&proc_fs, tid, fd, &link);
-        let close_on_exec = flags & O_CLOEXEC != 0;
+        let socket = fill::socket_inode(&link).filter(|_| !self.held);
+        let descriptor = match (socket, known.cloned()) {
+            (Some(inode), known) => match self.socket_behind(header, fd, inode, known.as_deref()) {
+                Some(socket) => socket,
+                None => return,
+            },
+            (None, Some(known)) if is_behind(&known, &link) => return,
+            (None, _) => found(&proc_fs, tid, fd, &link),
+        };
+        let close_on_exec = proc_fs.descriptor_flags(tid, fd) & O_CLOEXEC != 0;
         self.files
             .insert(files, fd, Arc::new(descriptor), close_on_exec);
+    }
+
+    /// The socket with this inode, behind a descriptor. None: it is the known one, and still the same.
+    ///
+    /// Its ends are looked up a limited number of times per second of event time. Beyond that, what /proc said before is
+    /// kept unless a call that changes the ends of sockets has been entered since; a socket without that has its kind alone.
+    fn socket_behind(
+        &mut self,
+        header: &Header,
+        fd: i32,
+        inode: u64,
+        known: Option<&Descriptor>,
+    ) -> Option<Descriptor> {
+        let proc_fs = self.proc_fs.clone()?;
+        let now_ns = header.time_ns;
+        let known = known.and_then(|known| {
+            let looked_up = known.looked_up?;
+            (looked_up.inode == inode && looked_up.time_ns > self.sockets_changed_ns)
+                .then_some((known, looked_up))
+        });
+        let is_fresh = |(known, looked_up): (&Descriptor, LookedUp)| {
+            has_ends(known) && now_ns.saturating_sub(looked_up.time_ns) < FRESH_NS
+        };
+        if known.is_some_and(is_fresh) {
+            return None;
+        }
+        let mut socket = if self.lookups.take(now_ns, LOOKUPS_PER_S) {
+            net_table::one(&proc_fs, header.tid, fd, inode)
+        } else if known.is_some() {
+            return None;
+        } else {
+            net_table::unlisted(&proc_fs, header.tid, fd)
+        };
+        socket.looked_up = Some(LookedUp {
+            inode,
+            time_ns: now_ns,
+        });
+        Some(socket)
+    }
+}
+
+/// How long the ends of a socket count as known, in nanoseconds of event time. A call that changes them takes effect a
+/// little after its entry.
+const FRESH_NS: u64 = 1_000_000_000;
+
+/// Whether the ends of a socket are known that only another call can change.
+fn has_ends(descriptor: &Descriptor) -> bool {
+    match descriptor.kind {
+        DescriptorKind::Netlink => descriptor.netlink.is_some(),
+        DescriptorKind::Unix => !descriptor.name.is_empty(),
+        _ => descriptor
+            .socket
+            .is_some_and(|socket| socket.remote.is_some()),
     }
 }
 
@@ -148,6 +200,8 @@ fn undeleted(path: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::net::UdpSocket;
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::symlink;
 
     use driver_api::event::Fact;
@@ -241,6 +295,52 @@ mod tests {
         let all = inspector.current_descriptors(key, 42);
         assert_eq!(all, [(3, DescriptorKind::File)]);
         assert!(inspector.current_descriptor(key, 42, 4).is_none());
+    }
+
+    /// What a descriptor of this process is at the last of many calls in the same second.
+    fn after_many(calls: &[(&str, i64)]) -> Descriptor {
+        let mut inspector = Inspector::new(&Options::default());
+        let pid = std::process::id();
+        let entered = |&(name, fd): &(&str, i64)| Ev::call(pid, name, &[fd], 0).entered();
+        let events: Vec<Ev> = calls.iter().map(entered).collect();
+        let seen = feed(&mut inspector, &events);
+        inspector.descriptor(&seen).unwrap().clone()
+    }
+
+    #[test]
+    fn more_messages_than_lookups_keep_the_ends_of_their_socket() {
+        let (one, other) = (udp(), udp());
+        let address = other.local_addr().unwrap();
+        one.connect(address).unwrap();
+        let many = vec![("sendto", i64::from(one.as_raw_fd())); 2 * LOOKUPS_PER_S as usize];
+        let ends = after_many(&many).socket.unwrap();
+        assert_eq!(ends.remote, Some(address));
+        assert_eq!(ends.local, Some(one.local_addr().unwrap()));
+    }
+
+    #[test]
+    fn a_socket_has_its_kind_when_no_lookup_is_left() {
+        let (one, other) = (udp(), udp());
+        let mut many = vec![("sendto", i64::from(one.as_raw_fd())); 2 * LOOKUPS_PER_S as usize];
+        many.push(("sendto", i64::from(other.as_raw_fd())));
+        let socket = after_many(&many);
+        assert_eq!(socket.kind, DescriptorKind::Ipv4);
+        assert_eq!(socket.socket.unwrap().local, None);
+    }
+
+    #[test]
+    fn ends_that_a_call_may_have_changed_since_are_not_told() {
+        let (one, other) = (udp(), udp());
+        one.connect(other.local_addr().unwrap()).unwrap();
+        let fd = i64::from(one.as_raw_fd());
+        let mut many = vec![("sendto", fd), ("connect", fd)];
+        many.resize(2 * LOOKUPS_PER_S as usize, ("connect", fd));
+        many.push(("sendto", fd));
+        assert_eq!(after_many(&many).socket.unwrap().remote, None);
+    }
+
+    fn udp() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").unwrap()
     }
 
     #[test]

@@ -257,6 +257,9 @@ pub struct Inspector {
     before_ns: u64,
     probed: u64,
     lookups: fd_passing::Budget,
+    /// When a call was entered last that changes the ends of sockets, in nanoseconds of event time; for drivers that report
+    /// calls when they are entered.
+    sockets_changed_ns: u64,
     notifications: supervisors::Notifications,
     scratch: Vec<u8>,
 }
@@ -299,6 +302,7 @@ impl Inspector {
             before_ns: 0,
             probed: 0,
             lookups: fd_passing::Budget::default(),
+            sockets_changed_ns: 0,
             notifications: supervisors::Notifications::default(),
             scratch: Vec::new(),
         }

@@ -79,12 +79,14 @@ impl Pool {
                 netlink,
                 file,
                 terminal,
+                looked_up,
             } = descriptor;
             *own_kind = kind;
             fill(own_name, name);
             let said = said.filter(|said| *said != name);
             fill(raw, said.unwrap_or_default());
             (*socket, *netlink, *file) = (None, None, None);
+            *looked_up = None;
             *terminal = None;
         })
     }
