@@ -57,6 +57,8 @@ pub struct Host {
     pub ptrace: Trial,
     /// Whether lanner can answer a child's call by seccomp user notification (seccomp_unotify(2)).
     pub notify: Trial,
+    /// Whether lanner can make a timer that sends a signal (timer_create(2)). Kernels without CONFIG_POSIX_TIMERS cannot.
+    pub timers: Trial,
 }
 
 /// The result of trying something. What a container's seccomp profile forbids is visible in no file.

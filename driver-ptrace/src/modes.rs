@@ -38,6 +38,9 @@ pub(crate) fn try_trace(host: &mut Host) {
     if host.ptrace == Trial::Untried {
         host.ptrace = trial::ptrace();
     }
+    if host.timers == Trial::Untried {
+        host.timers = crate::trace::try_timer();
+    }
 }
 
 /// Tries what notify mode needs.

@@ -114,8 +114,9 @@ fn lookups() -> Vec<Gap> {
         Gap::program(),
         Gap::named_files(),
         Gap::new(
-            "the ends of many sockets",
-            "they are looked up in /proc, of at most 500 sockets a second; beyond that a socket has its type alone",
+            "the ends of sockets",
+            "they are looked up in /proc, of at most 500 sockets a second; beyond that a socket has its type alone. The \
+             kernel lists a TCP socket there when it listens or connects: at listen(2) its port is not known yet",
             TRACE,
         ),
         Gap::arriving_signals(),

@@ -53,6 +53,14 @@ fn missing(host: &Host) -> Vec<Gap> {
             "allow the calls ptrace and process_vm_readv in the container's profile",
         ));
     }
+    if let Trial::Refused(errno) = host.timers {
+        let error = std::io::Error::from_raw_os_error(errno);
+        missing.push(Gap::new(
+            "timers",
+            format!("timer_create(2) makes none here ({error})"),
+            "use a kernel with CONFIG_POSIX_TIMERS, and allow timer_create in the container's profile",
+        ));
+    }
     missing
 }
 

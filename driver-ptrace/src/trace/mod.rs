@@ -27,7 +27,7 @@ pub(crate) mod tracees;
 mod waiter;
 
 use driver_api::driver::{Driver, OpenError, Opened};
-use driver_api::host::{Host, capability};
+use driver_api::host::{Host, Trial, capability};
 use driver_api::request::{Command, Limits, Request, SyscallSet, Target};
 use driver_api::selection::Selection;
 use driver_api::support::{FilterStage, Serves, Support, Tested};
@@ -120,6 +120,14 @@ impl Driver for Ptrace {
             capture: Box::new(capture),
             gaps: Vec::new(),
         })
+    }
+}
+
+/// Whether the timer can be made that interrupts waits.
+pub(crate) fn try_timer() -> Trial {
+    match Waiter::new() {
+        Ok(_) => Trial::Works,
+        Err(error) => Trial::Refused(error.raw_os_error().unwrap_or(libc::ENOSYS)),
     }
 }
 
@@ -253,6 +261,18 @@ mod tests {
                 "{support:?}"
             );
         }
+    }
+
+    #[test]
+    fn without_timers_it_is_unusable_and_names_the_kernels_option() {
+        let support = Ptrace.probe(&Host {
+            timers: Trial::Refused(libc::ENOSYS),
+            ..host()
+        });
+        assert!(!support.usable());
+        assert_eq!(names(&support), ["timers"]);
+        assert!(support.gaps()[0].remedy.contains("CONFIG_POSIX_TIMERS"));
+        assert_eq!(try_timer(), Trial::Works);
     }
 
     #[test]
