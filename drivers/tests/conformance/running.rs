@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command as StdCommand};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -294,14 +295,7 @@ fn end_is_told(stage: &Stage) -> Outcome {
 }
 
 fn attach_and_leave(stage: &Stage) -> Outcome {
-    if let Some(outcome) = stage.no_pids() {
-        return outcome;
-    }
-    let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let end = folder.path().join("end");
-    let mut child = start("ticks", &[end.to_str().unwrap_or_default()])?;
-    thread::sleep(Duration::from_millis(100));
-    let result = (|| {
+    beside_ticks(stage, |child, _| {
         let mut capture = stage.must_open(&request(Target::Pids(vec![child.id()]), &["openat"]))?;
         let mut events = Vec::new();
         until(capture.as_mut(), &mut events, |events| {
@@ -319,17 +313,25 @@ fn attach_and_leave(stage: &Stage) -> Outcome {
             child.try_wait().map_err(|e| e.to_string())?.is_none(),
             || "it ended with the capture".to_owned(),
         )
-    })();
-    fs::write(&end, b"").map_err(|e| e.to_string())?;
-    let _ = child.wait();
-    result?;
-    check(folder.path().join("end.done").exists(), || {
-        "the process was harmed".to_owned()
-    })?;
-    Ok(None)
+    })
 }
 
 fn attached_end(stage: &Stage) -> Outcome {
+    beside_ticks(stage, |child, end| {
+        let mut capture = stage.must_open(&request(Target::Pids(vec![child.id()]), &["openat"]))?;
+        poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(50))?;
+        fs::write(end, b"").map_err(|e| e.to_string())?;
+        let (_, status) = to_the_end(capture.as_mut())?;
+        same("status", &status, &None)
+    })
+}
+
+/// Runs `body` while a process plays the scene `ticks`, which ends when there is a file at the given path. It must have come to
+/// its end unharmed afterwards.
+fn beside_ticks(
+    stage: &Stage,
+    body: impl FnOnce(&mut Child, &Path) -> Result<(), String>,
+) -> Outcome {
     if let Some(outcome) = stage.no_pids() {
         return outcome;
     }
@@ -337,14 +339,8 @@ fn attached_end(stage: &Stage) -> Outcome {
     let end = folder.path().join("end");
     let mut child = start("ticks", &[end.to_str().unwrap_or_default()])?;
     thread::sleep(Duration::from_millis(100));
-    let result = (|| {
-        let mut capture = stage.must_open(&request(Target::Pids(vec![child.id()]), &["openat"]))?;
-        poll(capture.as_mut(), &mut Vec::new(), Duration::from_millis(50))?;
-        fs::write(&end, b"").map_err(|e| e.to_string())?;
-        let (_, status) = to_the_end(capture.as_mut())?;
-        same("status", &status, &None)
-    })();
-    let _ = fs::write(&end, b"");
+    let result = body(&mut child, &end);
+    fs::write(&end, b"").map_err(|e| e.to_string())?;
     // if the tracer is the parent, it has waited for the child already
     let _ = child.wait();
     result?;
