@@ -134,9 +134,7 @@ fn canonical(end: SocketAddr) -> SocketAddr {
 /// The internet sockets of the protocols that are asked for.
 fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, Descriptor> {
     let mut table = IdMap::default();
-    let mut listening = Vec::new();
-    let mut connected = Vec::new();
-    let mut ends = Ends::default();
+    let mut connections = Connections::default();
     for (file, protocol) in FILES.into_iter().filter(|(_, protocol)| wanted(*protocol)) {
         let kind = if file.ends_with('6') {
             DescriptorKind::Ipv6
@@ -145,63 +143,72 @@ fn inet(proc_fs: &ProcFs, pid: u32, wanted: impl Fn(u16) -> bool) -> IdMap<u64, 
         };
         let text = proc_fs::read(&proc_fs.path(pid, &format!("net/{file}")), NET_FILE);
         for line in text.unwrap_or_default().split(|&b| b == b'\n').skip(1) {
-            let Some((inode, local, remote, state)) = inet_line(line) else {
+            let Some(line) = inet_line(line) else {
                 continue;
             };
-            let mut socket = Socket {
-                protocol,
-                local: Some(local),
-                remote: (remote.port() != 0).then_some(remote),
-                role: Role::None,
-                connection: Connection::None,
-                // the kernel has chosen a port from the range
-                bound: local.port() != 0 && local.port() < FIRST_EPHEMERAL,
-                is_v6: kind == DescriptorKind::Ipv6,
-            };
-            if state == LISTEN && protocol == TCP {
-                socket.role = Role::Server;
-                listening.push(local.port());
-            } else if socket.remote.is_some() {
-                socket.role = Role::Client;
-                socket.connection = Connection::Made;
-                connected.push(inode);
-                ends.add(&socket);
-            } else if socket.bound {
-                // as after bind(2)
-                socket.role = Role::Server;
-            }
-            table.insert(inode, Descriptor::socket(kind, socket));
+            let socket = line.socket(protocol, kind);
+            connections.add(&line, &socket);
+            table.insert(line.inode, Descriptor::socket(kind, socket));
         }
     }
-    // /proc does not say which side connected. If a socket listens on the local port, it was the other side. If the
-    // listening socket is closed, the ports tell; and where they do not, which end has several connections.
-    listening.sort_unstable();
-    for inode in connected {
-        let Some((kind, mut socket)) = table
-            .get(&inode)
-            .and_then(|known| Some((known.kind, known.socket?)))
-        else {
-            continue;
+    connections.mark_accepted(&mut table);
+    table
+}
+
+/// What the sockets of a network namespace say about which side of a connection has connected. /proc does not say it.
+#[derive(Debug, Default)]
+struct Connections {
+    /// The local ports of sockets that listen.
+    listening: HashSet<u16>,
+    /// The inodes of sockets that are connected.
+    connected: Vec<u64>,
+    ends: Ends,
+}
+
+impl Connections {
+    fn add(&mut self, line: &InetLine, socket: &Socket) {
+        if line.listens(socket.protocol) {
+            self.listening.insert(line.local.port());
+        } else if socket.connection == Connection::Made {
+            self.connected.push(line.inode);
+            self.ends.add(socket);
+        }
+    }
+
+    /// Gives the sockets that were accepted their role.
+    fn mark_accepted(&self, table: &mut IdMap<u64, Descriptor>) {
+        for inode in &self.connected {
+            let known = table.get(inode);
+            let Some((kind, mut socket)) =
+                known.and_then(|known| Some((known.kind, known.socket?)))
+            else {
+                continue;
+            };
+            if self.was_accepted(&socket) {
+                socket.role = Role::Server;
+                table.insert(*inode, Descriptor::socket(kind, socket));
+            }
+        }
+    }
+
+    /// If a socket listens on the local port, the other side has connected. If the listening socket is closed, the ports
+    /// tell; and where they do not, which end has several connections.
+    fn was_accepted(&self, socket: &Socket) -> bool {
+        let Some((local, remote)) = socket.local.zip(socket.remote) else {
+            return false;
         };
-        let is_listening = |port| listening.binary_search(&port).is_ok();
-        let ports = socket.local.zip(socket.remote);
+        let (local, remote) = (local.port(), remote.port());
         // the kernel chooses the ports of other sockets without a preference
         let looks_accepted = if socket.protocol == TCP {
             accepted
         } else {
             serves
         };
-        if ports.is_some_and(|(local, remote)| {
-            is_listening(local.port())
-                || !is_listening(remote.port())
-                    && (looks_accepted(local.port(), remote.port())
-                        || undecided(local.port(), remote.port()) && ends.serves(&socket))
-        }) {
-            socket.role = Role::Server;
-            table.insert(inode, Descriptor::socket(kind, socket));
-        }
+        self.listening.contains(&local)
+            || !self.listening.contains(&remote)
+                && (looks_accepted(local, remote)
+                    || undecided(local, remote) && self.ends.serves(socket))
     }
-    table
 }
 
 /// The Unix sockets. As after connect(2), a socket that has connected has the name of its peer.
@@ -255,15 +262,60 @@ fn netlink_line(line: &[u8]) -> Option<(u64, Descriptor)> {
     Some((words.nth(7)?.parse().ok()?, socket))
 }
 
+/// A line of /proc/net/tcp and its like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct InetLine {
+    inode: u64,
+    local: SocketAddr,
+    remote: SocketAddr,
+    state: u8,
+}
+
+impl InetLine {
+    fn listens(&self, protocol: u16) -> bool {
+        self.state == LISTEN && protocol == TCP
+    }
+
+    fn socket(&self, protocol: u16, kind: DescriptorKind) -> Socket {
+        let port = self.local.port();
+        let mut socket = Socket {
+            protocol,
+            local: Some(self.local),
+            remote: (self.remote.port() != 0).then_some(self.remote),
+            role: Role::None,
+            connection: Connection::None,
+            // the kernel has chosen a port from the range
+            bound: port != 0 && port < FIRST_EPHEMERAL,
+            is_v6: kind == DescriptorKind::Ipv6,
+        };
+        if self.listens(protocol) {
+            socket.role = Role::Server;
+        } else if socket.remote.is_some() {
+            socket.role = Role::Client;
+            socket.connection = Connection::Made;
+        } else if socket.bound {
+            // as after bind(2)
+            socket.role = Role::Server;
+        }
+        socket
+    }
+}
+
 /// `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode ...`
-fn inet_line(line: &[u8]) -> Option<(u64, SocketAddr, SocketAddr, u8)> {
+fn inet_line(line: &[u8]) -> Option<InetLine> {
     let mut words = std::str::from_utf8(line)
         .ok()?
         .split_ascii_whitespace()
         .skip(1);
     let (local, remote) = (hex_address(words.next()?)?, hex_address(words.next()?)?);
     let state = u8::from_str_radix(words.next()?, 16).ok()?;
-    Some((words.nth(5)?.parse().ok()?, local, remote, state))
+    let inode = words.nth(5)?.parse().ok()?;
+    Some(InetLine {
+        inode,
+        local,
+        remote,
+        state,
+    })
 }
 
 /// An address such as `0100007F:0277`: words of four bytes in host order.
@@ -341,10 +393,13 @@ mod tests {
     #[test]
     fn lines_of_proc_net_are_read() {
         let line = b"   0: 0100007F:1F90 0200000A:C350 01 00000000:00000000 00:00000000 00000000  1000        0 4711 1 0";
-        let (inode, local, remote, state) = inet_line(line).unwrap();
-        assert_eq!((inode, state), (4711, 1));
-        assert_eq!(local, "127.0.0.1:8080".parse().unwrap());
-        assert_eq!(remote, "10.0.0.2:50000".parse().unwrap());
+        let read = InetLine {
+            inode: 4711,
+            local: "127.0.0.1:8080".parse().unwrap(),
+            remote: "10.0.0.2:50000".parse().unwrap(),
+            state: 1,
+        };
+        assert_eq!(inet_line(line), Some(read));
         let v6 = hex_address("00000000000000000000000001000000:0050").unwrap();
         assert_eq!(v6, "[::1]:80".parse().unwrap());
         let named = |flags, name| UnixLine {
