@@ -14,7 +14,7 @@ MISSING = "(nothing)"
 ENTRY_ONLY = "ptrace-notify"
 # Calls with memory that the kernel reads and then writes. Their table does not say so (drivers/tests/syscalls/gaps.rs).
 CHANGED = """_newselect accept accept4 adjtimex capget capset clock_adjtime copy_file_range getpeername getsockname getsockopt
-io_setup io_uring_setup name_to_handle_at poll ppoll pselect6 recvfrom recvmmsg recvmsg sched_setattr select sendfile splice
+io_setup io_uring_setup name_to_handle_at perf_event_open poll ppoll pselect6 recvfrom recvmmsg recvmsg sched_setattr select sendfile splice
 tee""".split()
 call = functools.lru_cache(100000)(text.call)
 HERE = os.path.dirname(__file__)
