@@ -213,13 +213,7 @@ impl RuleLoader {
         if all.is_empty() {
             empty = files.iter().map(|file| file.name.clone()).collect();
         }
-        let says_nothing = |file: &RuleFile| file.text.trim_ascii().is_empty();
-        for file in files
-            .iter()
-            .filter(|file| all.is_empty() || says_nothing(file))
-        {
-            tracing::warn!("{} is empty: it has no rules", file.name);
-        }
+        warn_about_empty(&files, all.is_empty());
         let mut workers = Vec::new();
         for wanted in &config.rule_plugins {
             let worker =
@@ -521,6 +515,14 @@ fn captured(
             let judged = Some(*selection.calls());
             (SyscallSet::all().into(), judged, Omit::NOTHING)
         }
+    }
+}
+
+/// Warns about files without rules: those that say nothing, or all if there is no rule at all.
+fn warn_about_empty(files: &[RuleFile], no_rules: bool) {
+    let says_nothing = |file: &&RuleFile| no_rules || file.text.trim_ascii().is_empty();
+    for file in files.iter().filter(says_nothing) {
+        tracing::warn!("{} is empty: it has no rules", file.name);
     }
 }
 

@@ -21,7 +21,7 @@ use crate::page;
 use crate::reference::{self, Form};
 use crate::reload::Reloader;
 use crate::rule_loader::{LoadConfig, RuleLoader, RuleSet};
-use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError, check_btf};
+use crate::source::{EventSource, OpenedSource, SourceConfig, SourceError, check_btf, short_paths};
 use crate::telemetry::{Telemetry, service, web};
 use crate::watch::watch;
 
@@ -289,6 +289,10 @@ pub fn check(config: LoadConfig) -> Vec<SessionError> {
     let faults = rules.into_iter().chain(outputs);
     let mut faults: Vec<SessionError> = faults.map(SessionError::from).collect();
     let config = &loaded.config;
+    let path_limit = config.limits.get("path").copied();
+    if let Some(gap) = path_limit.and_then(short_paths) {
+        tracing::warn!("{}: {}; {}", gap.what, gap.why, gap.remedy);
+    }
     if let Some(btf) = &config.btf
         && let Err(error) = check_btf(btf)
     {

@@ -23,6 +23,16 @@ use crate::telemetry::DriverFacts;
 /// A limit of the bytes of a path that is smaller than this is reported: many paths are longer.
 const SHORT_PATH: u32 = 256;
 
+/// The gap of a limit of the bytes of a path. None: the limit is large enough.
+pub(crate) fn short_paths(limit: u32) -> Option<Gap> {
+    let gap = Gap::new(
+        format!("paths of more than {limit} bytes"),
+        "the limit `path` is so small that rules about paths cannot match",
+        "raise the limit: --limit path=4096, or `limits: {path: 4096}` in the configuration",
+    );
+    (limit < SHORT_PATH).then_some(gap)
+}
+
 /// Where the events of a session come from, as the user asks for it.
 #[derive(Debug, Clone)]
 pub struct SourceConfig {
@@ -267,13 +277,7 @@ impl SourceConfig {
         {
             tracing::warn!("{shrunk}");
         }
-        if request.limits.path < SHORT_PATH {
-            opened.gaps.push(Gap::new(
-                format!("paths of more than {} bytes", request.limits.path),
-                "the limit `path` is so small that rules about paths cannot match",
-                "raise the limit: --limit path=4096, or `limits: {path: 4096}` in the configuration",
-            ));
-        }
+        opened.gaps.extend(short_paths(request.limits.path));
         Ok(OpenedSource {
             driver: DriverFacts {
                 name: chosen.driver.name().to_owned(),

@@ -179,11 +179,13 @@ fn a_read_only_disk_for_captures_does_not_stop_the_capture() {
         "capture={{enabled: true, mode: all_rules, path_prefix: {}}}",
         place.display()
     );
-    let output = Command::new(BIN)
-        .args(["run", "--driver", "ptrace", "-o", &capture, "--", "true"])
-        .output()
-        .expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("alerts have no files until"), "{said}");
+    let run = ["run", "--driver", "ptrace", "-o", &capture, "--", "true"];
+    for arguments in [&run[..], &["config", "check", "-o", &capture]] {
+        let output = Command::new(BIN).args(arguments).output();
+        let output = output.expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {said}");
+        let warns = said.contains("alerts have no files until");
+        assert!(warns, "{arguments:?}: {said}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The folder of capture files. It is opened once, and everything happens in it by its descriptor: nothing that another user
 //! does to a path leads elsewhere.
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -29,6 +30,19 @@ pub(crate) struct Folder {
     max_files: usize,
     max_bytes: u64,
     max_age: Duration,
+}
+
+/// Whether files may be possible later: the disk is full or read-only by now.
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(
+        error.kind(),
+        QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    )
+}
+
+fn warn_of(error: &dyn Error) {
+    tracing::warn!("alerts have no files until their folder can be written: {error}");
 }
 
 /// A file that is kept.
@@ -71,17 +85,11 @@ impl Folder {
     /// Makes a file and removes it, so that an unusable folder is found before the first alert. A disk that is full or read-only
     /// is a warning, as files may be possible by then.
     fn try_out(&self) -> io::Result<()> {
-        use io::ErrorKind::{AlreadyExists, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         let (name, _file) = match self.create(0, u64::from(std::process::id())) {
             Ok(made) => made,
-            Err(error) if error.kind() == AlreadyExists => return Ok(()),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    QuotaExceeded | ReadOnlyFilesystem | StorageFull
-                ) =>
-            {
-                tracing::warn!("alerts have no files until their folder can be written: {error}");
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+            Err(error) if may_pass(&error) => {
+                warn_of(&error);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -93,7 +101,8 @@ impl Folder {
         )?)
     }
 
-    /// Checks that no other user can make the folder another one, and that files can be written there. It need not exist.
+    /// Checks that no other user can make the folder another one, and that files can be written there. It need not exist. A
+    /// disk that is full or read-only is a warning, as for [`open`](Self::open).
     pub(crate) fn check(config: &CaptureConfig) -> io::Result<()> {
         files::check_store(&config.path_prefix).map_err(io::Error::other)?;
         let folders = config.path_prefix.ancestors().skip(1);
@@ -102,7 +111,16 @@ impl Folder {
             .find(|folder| folder.exists());
         let unused = format!(".lanner-{}", std::process::id());
         let there = there.unwrap_or(Path::new("."));
-        files::check_writable(&there.join(unused)).map_err(io::Error::other)
+        let Err(error) = files::check_writable(&there.join(unused)) else {
+            return Ok(());
+        };
+        let cause = error.source().and_then(|source| source.downcast_ref());
+        let exists = config.folder().is_some_and(|(folder, _)| folder.is_dir());
+        if exists && cause.is_some_and(may_pass) {
+            warn_of(&error);
+            return Ok(());
+        }
+        Err(io::Error::other(error))
     }
 
     /// Creates a file for the event with this time of day and number, which only its owner may read. Gives its name too.
