@@ -124,7 +124,8 @@ static __always_inline int walk_first(const struct out *o, struct walk *w, __u32
 	ended = write_name(o, w, limit, &len);
 	if (ended)
 		return ended;
-	if (orphan && name[0] == '[')
+	/* an anonymous inode, or a namespace */
+	if (orphan && (name[0] == '[' || name[0] == '/'))
 		return NAMELESS;
 	*memfd = orphan && len >= 6 && name[0] == 'm' && name[1] == 'e' && name[2] == 'm' && name[3] == 'f' &&
 		 name[4] == 'd' && name[5] == ':';

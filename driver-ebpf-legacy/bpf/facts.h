@@ -105,8 +105,8 @@ static __always_inline int walk(const struct out *o, const struct offsets *off, 
 	if (leaf) {
 		__u8 orphan = d.parent == dentry;
 
-		if (orphan && name[0] == '[')
-			return WALK_NO_PATH; /* an anonymous inode */
+		if (orphan && (name[0] == '[' || name[0] == '/'))
+			return WALK_NO_PATH; /* an anonymous inode, or a namespace */
 		slot->memfd |= slot->what == LANNER_FACT_EXE && orphan && len >= 6 && name[0] == 'm' &&
 			       name[1] == 'e' && name[2] == 'm' && name[3] == 'f' && name[4] == 'd' && name[5] == ':';
 		if (orphan || !d.pprev) {
