@@ -1,5 +1,7 @@
 //! Paths that calls act on: `fs.path.*`, `evt.abspath`, and parameters that are paths.
 
+use std::borrow::Cow;
+
 use driver_api::event::{Abi, Fact, Flags, Status};
 use driver_api::table::{Category, Kind, LastLink, Param, Syscall};
 
@@ -26,6 +28,9 @@ enum Base {
     /// In the directory of the symbolic link whose path is this parameter.
     Link(usize),
 }
+
+/// The result of a call that is not permitted.
+const EPERM: i64 = -1;
 
 /// Which path of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,14 +157,17 @@ pub(super) fn resolved<'a>(view: &View<'a>, param: PathParam) -> Option<&'a [u8]
         let process = view.process();
         return process.map(|process| view.inspector.cwd(process, view.seen.tid));
     }
+    joined(view, param, said)
+}
+
+/// A path as it was when the call was entered, made absolute without access to files.
+fn joined<'a>(view: &View<'a>, param: PathParam, said: &[u8]) -> Option<&'a [u8]> {
     let base = base_of(view, param, said)?;
-    Some(view.scratch.bytes(|out| {
-        if said.starts_with(b"/") {
-            inspect::path::resolve_below(base, said, out);
-        } else {
-            inspect::path::resolve(base, said, out);
-        }
-    }))
+    if said.starts_with(b"/") {
+        return Some((view.scratch).bytes(|out| inspect::path::resolve_below(base, said, out)));
+    }
+    let root = view.inspector.root(view.process()?, view.seen.tid);
+    Some((view.scratch).bytes(|out| inspect::path::resolve_within(&root, base, said, out)))
 }
 
 /// The directory at which a path of the call begins; for an absolute path, the root directory. Empty: the directory is not
@@ -170,7 +178,10 @@ fn base_of<'a>(view: &View<'a>, param: PathParam, said: &[u8]) -> Option<&'a [u8
         return Some(base);
     }
     if said.starts_with(b"/") {
-        return Some(&[]);
+        return Some(match view.inspector.root(view.process()?, view.seen.tid) {
+            Cow::Borrowed(root) => root,
+            Cow::Owned(root) => view.scratch.bytes(|out| out.extend_from_slice(&root)),
+        });
     }
     let cwd = || {
         view.process().map_or(&[][..], |process| {
@@ -306,7 +317,10 @@ pub(super) fn argument<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
     if said.is_empty() || said.starts_with(b"/") || inspect::is_chdir(call) {
         return Some(said);
     }
-    let path = resolved(view, param_at(call, at)?)?;
+    let path = joined(view, param_at(call, at)?, said)?;
+    if new_root(view).is_some() {
+        return Some(path);
+    }
     // like an absolute path, it begins at the root directory of the thread
     let root = view.inspector.root(view.process()?, view.seen.tid);
     Some(match path.strip_prefix(&*root) {
@@ -316,9 +330,10 @@ pub(super) fn argument<'a>(view: &View<'a>, at: usize) -> Option<&'a [u8]> {
     })
 }
 
-/// A path of a call that succeeded.
+/// A path of a call that succeeded. As in Falco, also that of an open that failed, except with `EPERM`.
 pub(super) fn path<'a>(view: &View<'a>, wanted: Which, raw: bool) -> Value<'a> {
-    if has_failed(view.event) {
+    let opens = open_flags(view).is_some() && view.event.header().ret != EPERM;
+    if has_failed(view.event) && !opens {
         return Value::None;
     }
     if let Some(param) = which(view, wanted) {

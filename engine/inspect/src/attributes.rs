@@ -2,18 +2,21 @@
 
 use std::borrow::Cow;
 
-use driver_api::event::{Event, Fact};
+use driver_api::event::{Event, Fact, Flags};
+use driver_api::table::Syscall;
 
-use super::effects::Effect;
+use super::Inspector;
+use super::effects::{self, Effect};
 use super::follow::{Call, u32_in};
 use super::process::{Credentials, Process};
 use super::process_table::ProcessKey;
-use super::{Inspector, path};
 
+pub(super) const PR_SET_KEEPCAPS: u64 = 8;
 pub(super) const PR_SET_NAME: u64 = 15;
+pub(super) const PR_SET_SECUREBITS: u64 = 28;
 pub(super) const PR_SET_CHILD_SUBREAPER: u64 = 36;
 /// An id that leaves the process's id as it is.
-const UNCHANGED: u32 = u32::MAX;
+pub(super) const UNCHANGED: u32 = u32::MAX;
 
 impl Inspector {
     pub(super) fn change_directory(&mut self, call: &Call<'_, '_>, effect: Effect) {
@@ -38,7 +41,7 @@ impl Inspector {
                     .map_or(&[], |directory| &directory.name),
             );
         } else if let Some(said) = call.text(0) {
-            path::resolve(self.base_directory(call, None), &said, &mut cwd);
+            self.resolve_path(call, None, &said, &mut cwd);
         }
         self.set_cwd(call.key, call.tid(), &cwd);
         self.scratch = cwd;
@@ -68,7 +71,12 @@ impl Inspector {
 
     /// Takes the real ids, which every event has. If they changed and no call explains it, the effective ids are taken
     /// to have changed as well.
-    pub(super) fn credentials(&mut self, event: &Event<'_>, key: ProcessKey) {
+    pub(super) fn credentials(
+        &mut self,
+        event: &Event<'_>,
+        call: Option<&'static Syscall>,
+        key: ProcessKey,
+    ) {
         let header = event.header();
         let Some(process) = self.processes.get_mut(key) else {
             return;
@@ -87,10 +95,13 @@ impl Inspector {
         if (known.uid, known.gid) == (header.uid, header.gid) {
             return;
         }
+        let sets_user = |call| matches!(effects::of(call).effect, Effect::SetUid(_));
+        let explained = header.ret == 0 && !event.has(Flags::ENTRY) && call.is_some_and(sets_user);
         process.change_credentials(header.tid, |own| {
-            if own.uid != header.uid {
+            if own.uid != header.uid && !explained {
                 own.uid = header.uid;
                 own.euid = header.uid;
+                own.saved_uid = None;
                 own.capabilities = None;
             }
             if own.gid != header.gid {
@@ -100,50 +111,46 @@ impl Inspector {
         });
     }
 
-    /// A call has set an effective id to the one in its parameter `at`. `real` is the real id after that.
-    pub(super) fn set_id(
-        &mut self,
-        call: &Call<'_, '_>,
-        at: u8,
-        real: u32,
-        effective: fn(&mut Credentials) -> &mut u32,
-    ) {
+    /// A call has set the effective group id to the one in its parameter `at`.
+    pub(super) fn set_group_id(&mut self, call: &Call<'_, '_>, at: u8) {
+        let real = call.event.header().gid;
         let Some(process) = self.processes.get_mut(call.key).filter(|_| !call.applied) else {
             return;
         };
         let id = u32_in(call.args[usize::from(at)]);
-        if process.in_other_user_ns && id != UNCHANGED {
-            // the id is one of that namespace; the kernel's real id and /proc have those of the host
-            let found = (self.proc_fs.as_ref())
-                .and_then(|proc_fs| proc_fs.credentials(process.pid, call.tid()));
-            process.change_credentials(call.tid(), |own| match found {
-                Some(found) => *own = found,
-                None => {
-                    own.capabilities = None;
-                    *effective(own) = real;
-                }
-            });
+        if id == UNCHANGED {
             return;
         }
-        process.change_credentials(call.tid(), |own| {
-            // capabilities(7): the new ones depend on the former ids, and on settings that are not followed
-            own.capabilities = None;
-            if id != UNCHANGED {
-                *effective(own) = id;
-            }
-        });
+        // in another user namespace, the id is one of that namespace; the event's and those in /proc are those of the host
+        let found = (self.proc_fs.as_ref().filter(|_| process.in_other_user_ns))
+            .and_then(|proc_fs| proc_fs.credentials(process.pid, call.tid()));
+        let effective = match found {
+            Some(found) => found.egid,
+            None if process.in_other_user_ns => real,
+            None => id,
+        };
+        process.change_credentials(call.tid(), |own| own.egid = effective);
     }
 
-    /// prctl(2): `PR_SET_NAME`, `PR_SET_CHILD_SUBREAPER`. If the driver did not capture the name, /proc has it.
+    /// prctl(2): what is followed of it.
     pub(super) fn prctl(&mut self, call: &Call<'_, '_>) {
-        if call.int(0) == PR_SET_CHILD_SUBREAPER
-            && let Some(process) = self.processes.get_mut(call.key)
-        {
-            process.subreaper = call.args[1] != 0;
+        let on = call.args[1] != 0;
+        match (call.int(0), self.processes.get_mut(call.key)) {
+            (PR_SET_NAME, _) => self.set_thread_name(call),
+            (PR_SET_CHILD_SUBREAPER, Some(process)) => process.subreaper = on,
+            // that the flag is cleared says nothing about the other bits
+            (PR_SET_KEEPCAPS, Some(process)) if on => {
+                process.change_credentials(call.tid(), |own| own.keeps_capabilities = true);
+            }
+            (PR_SET_SECUREBITS, Some(process)) => {
+                process.change_credentials(call.tid(), |own| own.keeps_capabilities = on);
+            }
+            (_, _) => {}
         }
-        if call.int(0) != PR_SET_NAME {
-            return;
-        }
+    }
+
+    /// `PR_SET_NAME`. If the driver did not capture the name, /proc has it.
+    fn set_thread_name(&mut self, call: &Call<'_, '_>) {
         let header = call.event.header();
         let name = match (call.event.argument(1), &self.proc_fs) {
             (Some(said), _) => Cow::Borrowed(&said.bytes[..said.bytes.len().min(15)]),

@@ -12,8 +12,9 @@ use driver_api::request::SyscallSet;
 use driver_api::selection::Selection;
 use driver_api::table::{self, Buffer, Category, Kind, Number, Returns, SYSCALLS, Syscall};
 
-use super::attributes::{PR_SET_CHILD_SUBREAPER, PR_SET_NAME};
+use super::attributes::{PR_SET_CHILD_SUBREAPER, PR_SET_KEEPCAPS, PR_SET_NAME, PR_SET_SECUREBITS};
 use super::descriptor::DescriptorKind;
+use super::fd_passing::FIONCLEX;
 use super::follow::{F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD};
 use super::supervisors::{SECCOMP_REQUEST, SECCOMP_REQUEST_MASK};
 use super::terminals::{TIOCGPTN, TIOCGPTPEER, TIOCNOTTY, TIOCSCTTY};
@@ -72,6 +73,8 @@ pub(super) enum Effect<P = u8> {
     /// Changes the root directory.
     Root,
     Capset,
+    /// Makes a descriptor of BPF, if the command does.
+    Bpf,
     /// Makes a descriptor that refers to a process.
     Pidfd,
     /// Duplicates a descriptor of another process.
@@ -191,6 +194,7 @@ const NEEDED: &[(&str, Named)] = &[
         "io_uring_setup",
         Effect::Anonymous(DescriptorKind::IoUring, CloseOnExec::Always),
     ),
+    ("bpf", Effect::Bpf),
     ("pidfd_open", Effect::Pidfd),
     ("pidfd_getfd", Effect::PidfdGetfd),
     ("chdir", Effect::Chdir),
@@ -422,22 +426,41 @@ const fn exactly(value: u64) -> Bits {
     (0xffff_ffff, value)
 }
 
+/// The commands of bpf(2) that make a descriptor of a map, a program or a link: `BPF_MAP_CREATE`, `BPF_PROG_LOAD`,
+/// `BPF_OBJ_GET`, `BPF_PROG_GET_FD_BY_ID`, `BPF_MAP_GET_FD_BY_ID`, `BPF_RAW_TRACEPOINT_OPEN`, `BPF_LINK_CREATE` and
+/// `BPF_LINK_GET_FD_BY_ID`.
+pub(super) const BPF_MAKES: [u64; 8] = [0, 5, 7, 13, 14, 17, 28, 30];
+
 /// The values of a parameter for which a call has an effect on the state, with the index of the parameter. None: the effect
 /// does not depend on one parameter.
 fn operations(effect: Effect) -> Option<(u8, &'static [Bits])> {
     const FCNTL: &[Bits] = &[exactly(F_DUPFD), exactly(F_SETFD), exactly(F_DUPFD_CLOEXEC)];
-    const PRCTL: &[Bits] = &[exactly(PR_SET_NAME), exactly(PR_SET_CHILD_SUBREAPER)];
+    const PRCTL: &[Bits] = &[
+        exactly(PR_SET_NAME),
+        exactly(PR_SET_CHILD_SUBREAPER),
+        exactly(PR_SET_KEEPCAPS),
+        exactly(PR_SET_SECUREBITS),
+    ];
     const IOCTL: &[Bits] = &[
         exactly(TIOCSCTTY),
         exactly(TIOCNOTTY),
         exactly(TIOCGPTN),
-        exactly(TIOCGPTPEER),
+        // FIOCLEX, FIONCLEX and TIOCGPTPEER are alike but for two bits
+        (0xffff_ffff & !0b1_0001, FIONCLEX & TIOCGPTPEER & !1),
         (SECCOMP_REQUEST_MASK, SECCOMP_REQUEST),
+    ];
+    // a predicate has room for four: 5, 7 and 13 are alike but for two bits, and so are 14, 28 and 30
+    const BPF: &[Bits] = &[
+        exactly(0),
+        (0xffff_ffff & !0b1010, 5),
+        (0xffff_ffff & !0b1_0010, 0b1100),
+        exactly(17),
     ];
     match effect {
         Effect::Fcntl => Some((1, FCNTL)),
         Effect::Prctl => Some((0, PRCTL)),
         Effect::Ioctl => Some((1, IOCTL)),
+        Effect::Bpf => Some((0, BPF)),
         _ => None,
     }
 }
@@ -537,6 +560,9 @@ mod tests {
         assert!(!wants(TIOCSCTTY, -1) && !wants(0x5401, 0));
         // SECCOMP_IOCTL_NOTIF_ADDFD
         assert!(wants(0x4018_2103, 4) && !wants(0x4018_2103, -1));
+        for sets_close_on_exec in [0x5450, 0x5451] {
+            assert!(wants(sets_close_on_exec, 0));
+        }
         let ioctl = by_name("ioctl").unwrap();
         assert!(looked_up().contains(ioctl) && !omitted_if_held().contains(ioctl));
     }
@@ -564,10 +590,21 @@ mod tests {
                 assert!(!wants(name, abi, [3, command], 0), "{name} {command}");
             }
         }
-        for option in [PR_SET_NAME, PR_SET_CHILD_SUBREAPER] {
+        for option in [PR_SET_NAME, PR_SET_CHILD_SUBREAPER, PR_SET_KEEPCAPS] {
             assert!(wants("prctl", Abi::NATIVE, [option, 1], 0));
         }
         assert!(!wants("prctl", Abi::NATIVE, [PR_GET_NAME, 1], 0));
+    }
+
+    #[test]
+    fn of_bpf_the_state_needs_what_makes_a_descriptor() {
+        let wants = |command, result| wants("bpf", Abi::NATIVE, [command, 0], result);
+        assert!(BPF_MAKES.iter().all(|command| wants(*command, 3)));
+        assert!(BPF_MAKES.iter().all(|command| !wants(*command, -1)));
+        // BPF_MAP_LOOKUP_ELEM, BPF_MAP_UPDATE_ELEM, BPF_MAP_GET_NEXT_KEY
+        for often in [1, 2, 4] {
+            assert!(!wants(often, 0), "{often}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use driver_api::event::Header;
 use super::effects::{Effect, OpenFlags};
 use super::follow::{Call, MSG_FASTOPEN, O_ACCMODE, fd_in, flags_of_open};
 use super::process_table::ProcessKey;
-use super::{Inspector, Seen, path};
+use super::{Inspector, Seen};
 
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 
@@ -82,6 +82,7 @@ impl Inspector {
             | Effect::ReceiveFrom(_)
             | Effect::Prctl
             | Effect::Root
+            | Effect::Bpf
             | Effect::Pidfd
             | Effect::PidfdGetfd
             | Effect::Receive
@@ -108,7 +109,7 @@ impl Inspector {
         if let Some(said) = said.filter(|_| writes) {
             let mut name = std::mem::take(&mut self.scratch);
             name.clear();
-            path::resolve(self.base_directory(call, dirfd), &said, &mut name);
+            self.resolve_path(call, dirfd, &said, &mut name);
             self.open_comm(call, &name);
             self.open_login(call, &name);
             self.scratch = name;

@@ -19,7 +19,7 @@ const CLONE_NEWNS: u64 = 0x2_0000;
 const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_NEWUSER: u64 = 0x1000_0000;
 /// include/uapi/asm-generic/ioctls.h
-const FIONCLEX: u64 = 0x5450;
+pub(super) const FIONCLEX: u64 = 0x5450;
 const FIOCLEX: u64 = 0x5451;
 const MSG_CMSG_CLOEXEC: u64 = 0x4000_0000;
 

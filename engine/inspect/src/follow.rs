@@ -309,16 +309,13 @@ impl Inspector {
                 self.look_at_cgroups(call.key);
             }
             Effect::Capset => self.capset(call, of),
+            Effect::Bpf => self.bpf(call, seen),
             Effect::Pidfd => self.pidfd(call, seen),
             Effect::PidfdGetfd => self.pidfd_getfd(call, seen),
             Effect::Ioctl => self.ioctl(call, of, seen),
             Effect::Chdir | Effect::Fchdir => self.change_directory(call, effect),
-            Effect::SetUid(at) => {
-                self.set_id(call, at, call.event.header().uid, |own| &mut own.euid);
-            }
-            Effect::SetGid(at) => {
-                self.set_id(call, at, call.event.header().gid, |own| &mut own.egid);
-            }
+            Effect::SetUid(at) => self.set_user(call, of, at),
+            Effect::SetGid(at) => self.set_group_id(call, at),
             Effect::Prctl => self.prctl(call),
             Effect::SetSid | Effect::SetPgid => self.set_group(call, effect),
         }
@@ -344,6 +341,14 @@ impl Inspector {
             new.file = call.event.opened().as_ref().map(FileId::of);
         }
         self.install_new(call, new, close_on_exec, seen);
+    }
+
+    /// bpf(2): some commands make a descriptor, which exec closes.
+    fn bpf(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
+        if effects::BPF_MAKES.contains(&call.int(0)) {
+            seen.fd = i32::try_from(call.ret).ok();
+            self.open_anonymous(call, DescriptorKind::Bpf, CloseOnExec::Always, seen);
+        }
     }
 
     fn open_socket(&mut self, call: &Call<'_, '_>, seen: &mut Seen) {
@@ -436,8 +441,7 @@ impl Inspector {
         if let Some(fact) = call.event.fact(Fact::Path) {
             fact.append_text(&mut name);
         } else if let Some(said) = &said {
-            let base = self.base_directory(call, dirfd);
-            path::resolve(base, said, &mut name);
+            self.resolve_path(call, dirfd, said, &mut name);
         }
         let flags = flags_of_open(call.event, flags).unwrap_or(0);
         let opened = call.event.opened();
@@ -464,6 +468,20 @@ impl Inspector {
         }
         self.scratch = name;
         self.install(call, descriptor, flags & CLOEXEC != 0, seen);
+    }
+
+    /// Appends a path of a call, made absolute without access to files. It stays relative if its directory is not known.
+    pub(super) fn resolve_path(
+        &self,
+        call: &Call<'_, '_>,
+        dirfd: Option<u8>,
+        said: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        let process = self.processes.get(call.key);
+        let root = process.map(|process| self.root(process, call.tid()));
+        let base = self.base_directory(call, dirfd);
+        path::resolve_within(&root.unwrap_or_default(), base, said, out);
     }
 
     /// The directory at which a call's relative path begins. Empty: not known.

@@ -76,6 +76,7 @@ mod text;
 mod thread_list;
 mod threads;
 mod unix_peers;
+mod user_ids;
 mod users;
 
 use std::collections::HashSet;
@@ -359,7 +360,7 @@ impl Inspector {
                 if self.movers.is_due(header.tgid) {
                     self.look_at_cgroups(key);
                 }
-                self.credentials(event, key);
+                self.credentials(event, seen.call, key);
                 if let Some(call) = seen.call {
                     self.follow(event, call, key, &mut seen);
                 }

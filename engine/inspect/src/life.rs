@@ -9,7 +9,7 @@ use super::directories::DirectoryId;
 use super::proc_fs::ProcFs;
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
-use super::program::{Capabilities, ProgramFile};
+use super::program::{self, Capabilities, ProgramFile};
 use super::text::TextPool;
 use super::threads::Shared;
 use super::{Inspector, Seen};
@@ -126,7 +126,7 @@ impl Process {
         if let Some(exe) = event.fact(Fact::Exe) {
             scratch.clear();
             exe.append_text(scratch);
-            texts.set(&mut self.exe, scratch);
+            texts.set(&mut self.exe, program::path_of(scratch));
         }
         if let Some(args) = event.fact(Fact::Argv) {
             texts.set(&mut self.args, args.bytes);
@@ -163,7 +163,9 @@ impl Process {
                 gid: ids.gid,
                 egid: ids.egid,
                 capabilities: None,
+                saved_uid: Some(ids.euid),
                 stale: false,
+                ..self.main_credentials
             };
             self.tty = ids.tty;
             self.memfd = ids.memfd != 0;
@@ -173,7 +175,7 @@ impl Process {
 
 /// Whether /proc still has the program that a process has executed.
 fn runs(proc_fs: &ProcFs, process: &Process) -> bool {
-    let is_memfd = |path: &[u8]| path.starts_with(b"/memfd:");
+    let is_memfd = |path: &[u8]| path.starts_with(b"memfd:");
     proc_fs
         .exe(process.pid)
         .is_some_and(|(exe, _)| exe == *process.exe || is_memfd(&exe) && is_memfd(&process.exe))

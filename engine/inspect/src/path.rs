@@ -30,6 +30,20 @@ pub fn resolve_below(root: &[u8], path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Appends the absolute form of `path`, of a process whose root directory is `root` and that resolves relative paths from
+/// `base`. `..` does not lead out of the root, unless the base is outside. If `base` is empty (not known), a relative path
+/// stays relative.
+pub fn resolve_within(root: &[u8], base: &[u8], path: &[u8], out: &mut Vec<u8>) {
+    if path.first() == Some(&b'/') {
+        return resolve_below(root, path, out);
+    }
+    let below = base.strip_prefix(root).filter(|_| !root.is_empty());
+    match below.filter(|below| matches!(below.first(), None | Some(b'/'))) {
+        Some(below) => resolve_below(root, &[below, b"/", path].concat(), out),
+        None => resolve(base, path, out),
+    }
+}
+
 fn push_components(path: &[u8], start: usize, out: &mut Vec<u8>) {
     for component in path.split(|&b| b == b'/') {
         match component {
@@ -48,6 +62,25 @@ fn push_components(path: &[u8], start: usize, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    fn within(root: &str, base: &str, path: &str) -> String {
+        let mut out = Vec::new();
+        super::resolve_within(root.as_bytes(), base.as_bytes(), path.as_bytes(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_path_stays_below_the_root_directory() {
+        assert_eq!(within("/jail", "/jail/d", "/etc/x"), "/jail/etc/x");
+        assert_eq!(within("/jail", "/jail/d", "../../../x"), "/jail/x");
+        assert_eq!(within("/jail", "/jail", "x"), "/jail/x");
+        // the process was outside when it changed its root
+        assert_eq!(within("/jail", "/home", "../x"), "/x");
+        assert_eq!(within("/jail", "/jailed/d", "../../x"), "/x");
+        assert_eq!(within("/jail", "", "x"), "x");
+        assert_eq!(within("", "/home", "../../x"), "/x");
+        assert_eq!(within("", "", "/x"), "/x");
+    }
+
     fn resolve(base: &str, path: &str) -> String {
         let mut out = b"kept".to_vec();
         super::resolve(base.as_bytes(), path.as_bytes(), &mut out);

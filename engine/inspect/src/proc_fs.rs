@@ -12,7 +12,7 @@ use proc_pid::{Field, Ids, Stat, Status};
 use super::clock;
 use super::patient;
 use super::process::Credentials;
-use super::program::{Capabilities, ProgramFile};
+use super::program::{self, Capabilities, ProgramFile};
 
 /// The most bytes of arguments or environment that are read: the default of drivers.
 const STRINGS: u64 = 4096;
@@ -229,14 +229,9 @@ impl ProcFs {
 
     /// The path of a process's executable, and whether that is a memfd.
     pub(super) fn exe(&self, pid: u32) -> Option<(Vec<u8>, bool)> {
-        let mut exe = self.link(pid, "exe")?;
+        let exe = self.link(pid, "exe")?;
         let memfd = exe.starts_with(b"/memfd:");
-        if let Some(path) = exe.strip_suffix(b" (deleted)")
-            && !memfd
-        {
-            exe.truncate(path.len());
-        }
-        Some((exe, memfd))
+        Some((program::path_of(&exe).to_vec(), memfd))
     }
 
     /// The arguments of a process, each terminated by NUL.
@@ -434,6 +429,8 @@ fn credentials_in(status: &Status<Vec<u8>>) -> Credentials {
         gid,
         egid,
         capabilities: status.capabilities().map(Capabilities::from),
+        saved_uid: status.uids().map(|ids| ids.saved),
+        keeps_capabilities: false,
         stale: false,
     }
 }

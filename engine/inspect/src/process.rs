@@ -58,6 +58,11 @@ pub struct Credentials {
     pub egid: u32,
     /// Capabilities. None: not known; /proc may have them.
     pub capabilities: Option<Capabilities>,
+    /// Saved user id. None: not known.
+    pub(super) saved_uid: Option<u32>,
+    /// Whether it has asked the kernel for another rule of what a change of user ids does to capabilities (prctl(2),
+    /// `PR_SET_KEEPCAPS` and `PR_SET_SECUREBITS`).
+    pub(super) keeps_capabilities: bool,
     /// Whether a call was entered that may change them. /proc has them.
     pub(super) stale: bool,
 }
@@ -71,6 +76,8 @@ impl Credentials {
             gid: header.gid,
             egid: header.gid,
             capabilities: None,
+            saved_uid: None,
+            keeps_capabilities: false,
             stale: false,
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use driver_api::event::{Layer, Program};
 
 use super::Inspector;
+use super::follow::u32_in;
 use super::patient;
 use super::proc_fs;
 use super::process::Process;
@@ -78,6 +79,15 @@ impl ProgramFile {
     }
 }
 
+/// The path of an executable as Falco has it, from the kernel's: without ` (deleted)`, and `memfd:NAME` for a memfd.
+pub(super) fn path_of(kernels: &[u8]) -> &[u8] {
+    let path = kernels.strip_suffix(b" (deleted)").unwrap_or(kernels);
+    match path.strip_prefix(b"/") {
+        Some(name) if name.starts_with(b"memfd:") => name,
+        Some(_) | None => path,
+    }
+}
+
 /// Sets of capabilities, bits of `1 << CAP_*` (capabilities(7)).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -90,6 +100,12 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Two of `struct __user_cap_data_struct` (capset(2)): the lower halves, and the upper ones.
+    pub(super) fn for_capset(self) -> [[u32; 3]; 2] {
+        let sets = [self.effective, self.permitted, self.inheritable];
+        [sets.map(u32_in), sets.map(|set| u32_in(set >> 32))]
+    }
+
     /// None: the fact does not know them.
     pub(super) fn of_fact(program: &Program) -> Option<Self> {
         decode::program::has_capabilities(program).then_some(Self {

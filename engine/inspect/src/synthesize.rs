@@ -13,9 +13,10 @@ use driver_api::event::{
 use driver_api::table;
 use zerocopy::IntoBytes;
 
+use super::attributes::{PR_SET_KEEPCAPS, UNCHANGED};
 use super::descriptor::{Descriptor, DescriptorKind, Role, Socket};
 use super::fill::O_DIRECTORY;
-use super::process::{Process, Thread};
+use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::report::Report;
 use super::sockets::{
@@ -223,10 +224,7 @@ impl Synthesizer<'_> {
             ..*who
         };
         if thread.credentials.is_some() {
-            let same = u64::from(u32::MAX);
-            let (user, group) = (credentials.euid.into(), credentials.egid.into());
-            self.call(&who, "setresuid", &[same, user, same], 0, &[]);
-            self.call(&who, "setresgid", &[same, group, same], 0, &[]);
+            self.credentials(&who, &credentials);
         }
         if let Some(directory) = thread.directory {
             let path = self.inspector.directories.path(directory);
@@ -239,6 +237,22 @@ impl Synthesizer<'_> {
             for (fd, descriptor, cloexec) in self.inspector.files.entries(files) {
                 self.descriptor(&who, fd, descriptor, cloexec);
             }
+        }
+    }
+
+    /// The ids and capabilities of a thread that differ from those of the program that it runs.
+    fn credentials(&mut self, who: &Header, own: &Credentials) {
+        let same = u64::from(UNCHANGED);
+        let saved = own.saved_uid.map_or(same, u64::from);
+        if own.keeps_capabilities {
+            self.call(who, "prctl", &[PR_SET_KEEPCAPS, 1], 0, &[]);
+        }
+        self.call(who, "setresuid", &[same, own.euid.into(), saved], 0, &[]);
+        self.call(who, "setresgid", &[same, own.egid.into(), same], 0, &[]);
+        if let Some(sets) = own.capabilities {
+            let data = sets.for_capset();
+            let data = (1, Encoding::Raw, data.as_bytes());
+            self.call(who, "capset", &[1, 2], 0, &[data]);
         }
     }
 
@@ -279,6 +293,12 @@ impl Synthesizer<'_> {
         ];
         let first = usize::from(program.is_none());
         self.emit(&header, &facts[first..]);
+        let saved_as_usual = credentials
+            .saved_uid
+            .is_none_or(|saved| saved == credentials.euid);
+        if credentials.keeps_capabilities || !saved_as_usual {
+            self.credentials(who, &credentials);
+        }
         let root = self.inspector.directories.root(process.directory);
         if !root.is_empty() {
             let fact = (Fact::Root as u8, Encoding::Raw, root);
@@ -530,6 +550,7 @@ mod tests {
                 Ev::call(8, "setresuid", &[5, 6, 7], 0).thread(10).uid(5),
                 Ev::call(8, "openat", &[0, 0, 0], 3)
                     .thread(10)
+                    .uid(5)
                     .said(1, b"/etc/y")
                     .fact(Fact::Path, b"/etc/y"),
                 Ev::call(8, "prctl", &[15], 0).thread(9).said(1, b"worker"),

@@ -69,6 +69,7 @@ const fn resolve_one(effect: Named, of: &Syscall) -> Effect {
         Effect::SetPgid => Effect::SetPgid,
         Effect::Root => Effect::Root,
         Effect::Capset => Effect::Capset,
+        Effect::Bpf => Effect::Bpf,
         Effect::Pidfd => Effect::Pidfd,
         Effect::PidfdGetfd => Effect::PidfdGetfd,
         Effect::Receive => Effect::Receive,

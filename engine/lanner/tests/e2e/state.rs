@@ -180,6 +180,72 @@ fn a_path_of_a_call_begins_at_the_root_of_the_thread() {
 }
 
 #[test]
+fn a_file_that_cannot_be_opened_is_below_the_root_of_the_thread() {
+    if !is_root() {
+        skipped("another root directory needs root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith /missing",
+            &["fd.name", "evt.abspath"],
+        ),
+        "def miss(path):\n    try:\n        os.open(path, os.O_RDONLY)\n    except OSError:\n        pass\n\
+         os.mkdir(AT + '/jail')\nos.mkdir(AT + '/jail/in')\nos.chroot(AT + '/jail')\nmiss('/missing')\n\
+         os.chdir('/in')\nmiss('missing')\nmiss('../../../missing')\nmiss('/in/../../missing')\n",
+        &[
+            &["AT/jail/missing", "AT/jail/missing"],
+            &["AT/jail/in/missing", "AT/jail/in/missing"],
+            &["AT/jail/missing", "AT/jail/missing"],
+            &["AT/jail/missing", "AT/jail/missing"],
+        ],
+    );
+}
+
+#[test]
+fn capabilities_are_known_after_setuid_though_the_process_ends_at_once() {
+    if !is_root() {
+        skipped("capabilities need root");
+        return;
+    }
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith /release_agent
+    and thread.cap_effective contains CAP_SYS_ADMIN",
+            &["fd.name"],
+        ),
+        "for _ in range(3):\n    if os.fork() == 0:\n        os.setuid(0)\n        os.setgid(5)\n\
+         \u{20}       os.open(AT + '/release_agent', os.O_CREAT | os.O_WRONLY)\n        os._exit(0)\n    os.wait()\n",
+        &[&["AT/release_agent"]; 3],
+    );
+}
+
+#[test]
+fn a_program_whose_file_was_deleted_keeps_its_path() {
+    expect(
+        (
+            "evt.type in (execve, execveat) and proc.exepath contains /empty/",
+            &["proc.exepath"],
+        ),
+        "import shutil\nshutil.copy('/bin/true', AT + '/true')\nd = os.open(AT + '/true', os.O_RDONLY)\n\
+         os.unlink(AT + '/true')\nif os.fork() == 0:\n    os.execve(d, ['true'], {})\nos.wait()\n",
+        &[&["AT/true"]],
+    );
+}
+
+#[test]
+fn a_namespace_that_is_opened_has_its_path() {
+    expect(
+        (
+            "evt.type in (open, openat) and fd.name endswith /ns/net",
+            &["fd.name"],
+        ),
+        "os.close(os.open('/proc/self/ns/net', os.O_RDONLY))\n",
+        &[&["/proc/self/ns/net"]],
+    );
+}
+
+#[test]
 fn links_in_the_directories_of_a_path_can_be_seen_through() {
     expect(
         (
