@@ -89,7 +89,7 @@ impl Inspector {
             let found = (self.proc_fs.as_ref())
                 .and_then(|proc_fs| proc_fs.credentials(header.tgid, header.tid));
             let real = Credentials::of_event(header);
-            process.change_credentials(header.tid, |own| *own = found.unwrap_or(real));
+            process.change_credentials(header.tid, |own| own.read_again(found.unwrap_or(real)));
         }
         let known = process.credentials(header.tid);
         if (known.uid, known.gid) == (header.uid, header.gid) {

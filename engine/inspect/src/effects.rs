@@ -121,6 +121,8 @@ pub(super) struct Follow {
     pub(super) fd: FdOf,
     /// A bit mask of the parameters that are descriptors.
     pub(super) descriptors: u8,
+    /// A bit mask of the parameters that are directories where relative paths begin.
+    pub(super) directories: u8,
 }
 
 type Named = Effect<&'static str>;
@@ -338,16 +340,16 @@ fn follow(call: &Syscall) -> Follow {
     } else {
         call.params.len()
     };
-    let is_compared = |at: &usize| {
-        let kind = call.params[*at].kind;
-        matches!(kind, Kind::Number(Number::Fd | Number::DirFd, _))
+    let of_kind = |wanted: &[Number]| {
+        (0..compared)
+            .filter(|at| matches!(call.params[*at].kind, Kind::Number(kind, _) if wanted.contains(&kind)))
+            .fold(0, |bits, at| bits | 1 << at)
     };
     Follow {
         effect,
         fd,
-        descriptors: (0..compared)
-            .filter(is_compared)
-            .fold(0, |bits, at| bits | 1 << at),
+        descriptors: of_kind(&[Number::Fd, Number::DirFd]),
+        directories: of_kind(&[Number::DirFd]),
     }
 }
 

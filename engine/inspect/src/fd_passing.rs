@@ -82,6 +82,16 @@ impl Inspector {
         self.compare_descriptor(header, key, fd);
     }
 
+    /// Looks up the unknown directories where the paths of a call begin. `arguments` has one bit for each.
+    pub(super) fn look_up_directories(&mut self, header: &Header, key: ProcessKey, arguments: u8) {
+        for (at, argument) in header.args.into_iter().enumerate() {
+            let fd = fd_in(argument);
+            if arguments & (1 << at) != 0 && fd >= 0 {
+                self.look_up_descriptor(header, key, fd);
+            }
+        }
+    }
+
     /// recvmsg(2), recvmmsg(2): received descriptors are new, whatever their numbers referred to before.
     pub(super) fn receive(&mut self, call: &Call<'_, '_>) {
         let header = *call.event.header();

@@ -13,7 +13,7 @@ use super::proc_fs::{ProcFs, Snapshot};
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
 use super::resync::is_later;
-use super::{Inspector, clock, containers, fd_passing};
+use super::{Inspector, clock, containers, fd_passing, kcmp};
 
 pub(super) const O_CLOEXEC: u64 = 0o2_000_000;
 pub(super) const O_DIRECTORY: u64 = if cfg!(target_arch = "aarch64") {
@@ -184,7 +184,7 @@ impl Inspector {
         &mut self,
         proc_fs: &ProcFs,
         pid: u32,
-        nets: Option<&mut NetTables>,
+        mut nets: Option<&mut NetTables>,
         time_ns: Option<u64>,
     ) -> Option<ProcessKey> {
         let now = clock::monotonic_ns();
@@ -202,7 +202,7 @@ impl Inspector {
             self.end_now(key);
         }
         let files = self.files.create();
-        if let Some(nets) = nets {
+        if let Some(nets) = nets.as_deref_mut() {
             self.read_descriptors(proc_fs, pid, files, nets);
         }
         let cgroups = match &snapshot.cgroups[..] {
@@ -241,10 +241,37 @@ impl Inspector {
                 .is_some_and(|parent| parent.pid == process.ppid)
         });
         let key = self.processes.insert(process);
+        if let Some(nets) = nets {
+            self.separate_descriptors(proc_fs, key, nets);
+        }
         if let Some((time_ns, found)) = program {
             self.withhold(key, time_ns, found);
         }
         Some(key)
+    }
+
+    /// Gives the threads of a process that do not share the descriptors of the first one tables of their own.
+    pub(super) fn separate_descriptors(
+        &mut self,
+        proc_fs: &ProcFs,
+        key: ProcessKey,
+        nets: &mut NetTables,
+    ) {
+        let Some(process) = self.processes.get(key) else {
+            return;
+        };
+        let pid = process.pid;
+        let tids = process.threads.iter().map(|thread| thread.tid);
+        let separate = |tid: &u32| *tid != pid && kcmp::same(pid, *tid, kcmp::FILES) == Some(false);
+        let separate: Vec<u32> = tids.filter(separate).collect();
+        for tid in separate {
+            let files = self.files.create();
+            self.read_descriptors(proc_fs, tid, files, nets);
+            match self.processes.get_mut(key) {
+                Some(process) => process.separate(tid).files = Some(files),
+                None => self.files.release(files),
+            }
+        }
     }
 
     pub(super) fn read_descriptors(

@@ -34,6 +34,7 @@ const CLOSE_RANGE_UNSHARE: u64 = 2;
 const CLOSE_RANGE_CLOEXEC: u64 = 4;
 /// include/linux/socket.h
 pub(super) const MSG_FASTOPEN: u64 = 0x2000_0000;
+const EBADF: i64 = -9;
 const EINPROGRESS: i64 = -115;
 
 /// The descriptor in an argument: the low 32 bits of the register.
@@ -216,6 +217,9 @@ impl Inspector {
             && !self.held
         {
             self.look_up_descriptor(header, key, fd);
+        }
+        if follow.directories != 0 && !self.held && !entered && header.ret != EBADF {
+            self.look_up_directories(header, key, follow.directories);
         }
         // a file of another format may not say which descriptor, or which id, the call was about
         let about_unknown = event.lacks(0) && !matches!(follow.fd, FdOf::Returned);

@@ -53,6 +53,7 @@ mod fd_passing;
 mod fill;
 mod follow;
 mod hash;
+mod kcmp;
 mod life;
 mod movers;
 mod net_table;

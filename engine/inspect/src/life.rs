@@ -6,6 +6,7 @@ use driver_api::table;
 
 use super::descriptor::FilesId;
 use super::directories::DirectoryId;
+use super::kcmp;
 use super::proc_fs::ProcFs;
 use super::process::{Credentials, Process, Thread};
 use super::process_table::ProcessKey;
@@ -106,17 +107,6 @@ impl Birth {
             child.vpgid = Some(0);
         }
     }
-}
-
-/// kcmp(2): the descriptor table.
-const KCMP_FILES: libc::c_int = 2;
-/// kcmp(2): the working directory.
-const KCMP_FS: libc::c_int = 3;
-
-/// Whether two threads share something (kcmp(2)). False if the kernel does not say.
-fn is_same(one: u32, other: u32, what: libc::c_int) -> bool {
-    // SAFETY: the call takes numbers alone.
-    unsafe { libc::syscall(libc::SYS_kcmp, one, other, what, 0, 0) == 0 }
 }
 
 impl Process {
@@ -329,12 +319,13 @@ impl Inspector {
         child.start_ns = event.header().time_ns;
         child.checked = self.checked_by(event.header().time_ns);
         let asks = !birth.flags_known && self.proc_fs.is_some();
-        let shares =
-            |flag, asked| birth.flags & flag != 0 || asks && is_same(caller_tid, tgid, asked);
+        let shares = |flag, asked| {
+            birth.flags & flag != 0 || asks && kcmp::same(caller_tid, tgid, asked) == Some(true)
+        };
         self.share_or_copy(
             &mut child,
-            (files, shares(CLONE_FILES, KCMP_FILES)),
-            (directory, shares(CLONE_FS, KCMP_FS)),
+            (files, shares(CLONE_FILES, kcmp::FILES)),
+            (directory, shares(CLONE_FS, kcmp::FS)),
         );
         let key = self.processes.insert(child);
         if let Some(child) = self.processes.get_mut(key) {

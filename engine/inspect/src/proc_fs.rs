@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use proc_pid::{Field, Ids, Stat, Status};
+use proc_pid::{Field, Ids, Stat, State, Status};
 
 use super::clock;
 use super::patient;
@@ -107,9 +107,15 @@ impl ProcFs {
         Some(name)
     }
 
-    /// The device number of a process's controlling terminal; 0: none.
+    /// The device number of a process's controlling terminal; 0: none. None also if the process has ended: the kernel has taken
+    /// its terminal from it.
     pub(super) fn tty(&self, pid: u32) -> Option<u32> {
-        from_stat(&self.read(pid, "stat")?).map(|stat| stat.tty)
+        let text = self.read(pid, "stat")?;
+        let state = Stat::parse(&text).ok()?.state();
+        if matches!(state, State::Zombie | State::Dead) {
+            return None;
+        }
+        from_stat(&text).map(|stat| stat.tty)
     }
 
     /// The process group and the session of a process.
@@ -239,7 +245,6 @@ impl ProcFs {
         self.strings(pid, "cmdline")
     }
 
-    /// Strings in a process's memory, each terminated by NUL. Empty if the process keeps them from readers.
     /// The user that a thread has logged in as; `u32::MAX`: none.
     pub(super) fn login(&self, pid: u32, tid: u32) -> Option<u32> {
         let text = self.read(pid, &format!("task/{tid}/loginuid"))?;
@@ -251,6 +256,7 @@ impl ProcFs {
         self.strings(pid, "environ")
     }
 
+    /// Strings in a process's memory, each terminated by NUL. Empty if the process keeps them from readers.
     fn strings(&self, pid: u32, file: &str) -> Vec<u8> {
         let path = self.path(pid, file);
         let strings = patient::ask(&self.path(pid, ""), move || read(&path, STRINGS));

@@ -15,6 +15,39 @@ use super::tests::{fd_name, names, open};
 use super::*;
 
 #[test]
+fn a_thread_that_has_its_own_descriptors_is_found_with_them() {
+    let shared = fs::File::open("/dev/null").unwrap();
+    let fd = shared.as_raw_fd();
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: the thread gets a table of its own; the other threads keep theirs.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
+        let own = fs::File::open("/dev/zero").unwrap();
+        // SAFETY: the thread's table is its own, and `shared` is not used in it.
+        assert_eq!(unsafe { libc::dup2(own.as_raw_fd(), fd) }, fd);
+        tell.send(nix::unistd::gettid().as_raw().unsigned_abs())
+            .unwrap();
+        let _ = ended.recv();
+    });
+    let tid = told.recv().unwrap();
+    let pid = std::process::id();
+    let mut inspector = Inspector::new(&Options::default());
+    inspector.scan_proc();
+    let key = inspector.processes.key(pid).unwrap();
+    let name = |tid| {
+        let descriptor = inspector.descriptor_of(key, tid, fd).unwrap();
+        String::from_utf8_lossy(&descriptor.name).into_owned()
+    };
+    assert_eq!(
+        (name(tid), name(pid)),
+        ("/dev/zero".into(), "/dev/null".into())
+    );
+    drop(end);
+    thread.join().unwrap();
+}
+
+#[test]
 fn this_process_is_found_in_proc() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"x").unwrap();

@@ -68,6 +68,15 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Those that /proc has now. It does not say which rule the thread has asked for.
+    pub(super) fn read_again(&mut self, found: Self) {
+        let keeps_capabilities = self.keeps_capabilities;
+        *self = Self {
+            keeps_capabilities,
+            ..found
+        };
+    }
+
     /// Those of a process that is known by an event alone. An event has no effective ids: they are taken to be the real ones.
     pub(super) fn of_event(header: &Header) -> Self {
         Self {

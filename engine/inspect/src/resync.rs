@@ -387,7 +387,8 @@ impl Inspector {
         }
         self.release_threads(key, None);
         let files = self.files.create();
-        self.read_descriptors(&proc_fs, pid, files, &mut NetTables::new());
+        let mut nets = NetTables::new();
+        self.read_descriptors(&proc_fs, pid, files, &mut nets);
         // a process that is ending does not say them
         let cgroups =
             (!found.cgroups.is_empty()).then(|| self.containers.group(&found.cgroups, pid));
@@ -399,7 +400,7 @@ impl Inspector {
         }
         process.ppid = found.ppid;
         process.vpid = found.vpid.or(process.vpid);
-        process.main_credentials = found.credentials;
+        process.main_credentials.read_again(found.credentials);
         process.pgid = found.pgid;
         process.vpgid = found.vpgid;
         process.sid = found.sid;
@@ -426,6 +427,7 @@ impl Inspector {
         if let Some(process) = self.processes.get_mut(key) {
             fill::read_threads(&mut self.directories, &proc_fs, process);
         }
+        self.separate_descriptors(&proc_fs, key, &mut nets);
     }
 }
 

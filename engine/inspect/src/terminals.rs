@@ -70,16 +70,22 @@ impl Inspector {
     }
 
     /// The leader of a session opened a file. If that is a terminal, and the session has none, it gets this one
-    /// (`O_NOCTTY` in open(2)).
+    /// (`O_NOCTTY` in open(2)), unless another session has it. /proc says whether it did, and whether the former one was hung up.
     pub(super) fn open_terminal(&mut self, call: &Call<'_, '_>, path: &[u8]) {
         let Some(tty) = self.terminal_at(path).filter(|_| !call.applied) else {
             return;
         };
-        if let Some(process) = self.processes.get_mut(call.key)
-            && process.sid == process.pid
-            && process.tty == 0
-        {
-            process.tty = tty;
+        let Some(process) = self.processes.get_mut(call.key) else {
+            return;
+        };
+        if process.sid != process.pid || process.tty == tty {
+            return;
+        }
+        let asked = self.proc_fs.as_ref();
+        match asked.and_then(|proc_fs| proc_fs.tty(process.pid)) {
+            Some(tty) => process.tty = tty,
+            None if process.tty == 0 => process.tty = tty,
+            None => {}
         }
     }
 

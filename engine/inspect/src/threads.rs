@@ -18,7 +18,7 @@ impl Process {
     }
 
     /// A thread to give a value of its own. Not for the first thread.
-    fn separate(&mut self, tid: u32) -> &mut Thread {
+    pub(super) fn separate(&mut self, tid: u32) -> &mut Thread {
         self.has_separate_threads = true;
         self.threads.get_or_add(tid)
     }

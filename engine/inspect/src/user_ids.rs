@@ -97,7 +97,7 @@ impl Inspector {
             let found = (self.proc_fs.as_ref())
                 .and_then(|proc_fs| proc_fs.credentials(process.pid, call.tid()));
             process.change_credentials(call.tid(), |own| match found {
-                Some(found) => *own = found,
+                Some(found) => own.read_again(found),
                 None => {
                     own.capabilities = None;
                     own.saved_uid = None;
