@@ -75,18 +75,30 @@ impl Inspector {
         let Some(tty) = self.terminal_at(path).filter(|_| !call.applied) else {
             return;
         };
-        let Some(process) = self.processes.get_mut(call.key) else {
+        let Some(process) = self.processes.get(call.key) else {
             return;
         };
         if process.sid != process.pid || process.tty == tty {
             return;
         }
-        let asked = self.proc_fs.as_ref();
-        match asked.and_then(|proc_fs| proc_fs.tty(process.pid)) {
-            Some(tty) => process.tty = tty,
-            None if process.tty == 0 => process.tty = tty,
-            None => {}
+        let asked = (self.proc_fs.as_ref()).and_then(|proc_fs| proc_fs.tty(process.pid));
+        let becomes_own = process.tty == 0 && !self.is_of_another_session(process, tty);
+        if let Some(tty) = asked.or(becomes_own.then_some(tty))
+            && let Some(process) = self.processes.get_mut(call.key)
+        {
+            process.tty = tty;
         }
+    }
+
+    /// Whether a terminal is that of another session than this leader's.
+    fn is_of_another_session(&self, leader: &Process, tty: u32) -> bool {
+        let mut living = self.processes.living_keys().into_iter();
+        living.any(|key| {
+            let other = self.processes.get(key);
+            other.is_some_and(|other| {
+                other.tty == tty && other.sid == other.pid && other.pid != leader.pid
+            })
+        })
     }
 
     /// Whether the leader of the process's session has a terminal open. It can have become the session's by an ioctl(2)
