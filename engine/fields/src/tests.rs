@@ -238,10 +238,14 @@ fn a_failed_open_has_a_name_but_no_number() {
             ("evt.is_open_read", YES),
             ("evt.is_open_write", YES),
             ("evt.is_open_create", NO),
-            ("fs.path.name", NONE),
+            ("fs.path.name", s("/srv/x")),
             ("evt.arg.fd", s("EACCES")),
         ],
     );
+    // Falco takes the result -1 (EPERM), and no other, for a failure here
+    let refused = Ev::call(22, "openat", &[-100, 1, 2], -1).said(1, b"x");
+    let expected = [("fd.name", s("/srv/x")), ("fs.path.name", NONE)];
+    expect(&with(shells(), refused), &expected);
 }
 
 #[test]

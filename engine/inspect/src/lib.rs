@@ -16,7 +16,8 @@
 //! | `life` | fork, exec, exit |
 //! | `strangers` | threads of capture files that do not say their process |
 //! | `resync` | what happens after events were lost |
-//! | `threads`, `directories` | what the kernel keeps for each thread; working directories |
+//! | `threads`, `directories`, `kcmp` | what the kernel keeps for each thread; working directories; what threads share |
+//! | `user_ids` | changes of user ids, and what they do to capabilities |
 //! | `pool`, `text` | reuse of the memory of closed descriptors and of processes' texts |
 //! | `fd_check` | compares the descriptors of a stopped thread with /proc |
 //! | `thread_list` | the threads of a process |

@@ -303,7 +303,7 @@ pub(super) const DESCRIPTOR: &[FieldDef] = &[
     F::new(
         "fs.path.name",
         Text,
-        "Path that a successful call acted on, absolute; symbolic links are not followed.",
+        "Path that a successful call acted on, absolute; symbolic links are not followed. Also of an open that failed, except with EPERM, as in Falco.",
         |v, _| path(v, Which::Name, false),
     ),
     F::new(
