@@ -239,6 +239,10 @@ pub(super) fn is_open_create<'a>(view: &View<'a>) -> Value<'a> {
     if has_failed(event) || event.has(Flags::CREATED) {
         return Value::Bool(!has_failed(event));
     }
+    // a handle is of a file that exists (open_by_handle_at(2))
+    if super::path::of_open(view).is_none() {
+        return Value::Bool(false);
+    }
     let always = flags & O_TMPFILE != 0 || takes_no_existing(flags);
     Value::Bool(always || may_create(flags) && !event.has(Flags::EXISTED))
 }
